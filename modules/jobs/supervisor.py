@@ -1,0 +1,100 @@
+"""Keeps one worker process alive while there is work, and makes a cancel take effect within a second."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+
+from modules.jobs.store import JobStore
+from modules.settings import ROOT, Settings
+
+LOOK_SECONDS = 0.2
+# The worker notices a cancel itself at its next progress report; after this long it is inside
+# one long native call, and killing the process is the only way to stop that.
+GRACE_SECONDS = 0.5
+# Loading torch or an engine may hold Python's lock for a while; a dead process is seen by its pid.
+SILENT_SECONDS = 120.0
+
+
+def kill_tree(process: psutil.Process) -> None:
+    """Kill a process and everything that it started."""
+    family = [*process.children(recursive=True), process]
+    for member in family:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(family, timeout=5)
+
+
+class Supervisor:
+    """A thread of the page or of the command line; several may watch the same data folder."""
+
+    def __init__(self, settings: Settings, store: JobStore) -> None:
+        self._settings = settings
+        self._store = store
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching. A worker with work goes on and ends by itself when there is none left."""
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(LOOK_SECONDS):
+            if self._child is not None:
+                self._child.poll()  # so that a worker that ended is no zombie
+            worker = self._living_worker()
+            if worker is None:
+                if self._store.waiting():
+                    self._spawn()
+                continue
+            self._enforce_cancel(worker)
+
+    def _living_worker(self) -> psutil.Process | None:
+        sign = self._store.worker()
+        if sign is None:
+            return None
+        try:
+            process = psutil.Process(sign.pid)
+            # A pid can be given out again: the birth time tells whether it is still ours.
+            if abs(process.create_time() - sign.born) > 1.0 or process.status() == psutil.STATUS_ZOMBIE:
+                return None
+        except psutil.NoSuchProcess:
+            return None
+        if time.time() - sign.beat > SILENT_SECONDS:
+            kill_tree(process)
+            return None
+        return process
+
+    def _enforce_cancel(self, worker: psutil.Process) -> None:
+        for job_id, asked in self._store.running():
+            if asked is not None and time.time() - asked > GRACE_SECONDS:
+                kill_tree(worker)
+                self._store.cancelled(job_id)
+
+    def _spawn(self) -> None:
+        # One that was started a moment ago may not have given its first sign yet.
+        if self._child is not None and self._child.poll() is None:
+            return
+        logs = self._settings.data_dir / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        with open(logs / "worker.log", "ab") as log:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "modules.jobs.worker", self._settings.model_dump_json(exclude={"auth"})],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )

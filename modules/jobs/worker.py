@@ -1,0 +1,122 @@
+"""The worker process: claims jobs one after another and runs them with the engines loaded in it.
+
+It is a process of its own so that a computation never makes the page stutter,
+a crash never takes the page along, and a kill gives all memory back.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+
+import psutil
+from filelock import FileLock, Timeout
+
+from modules.errors import Cancelled, StudioError
+from modules.jobs.store import Job, JobStore
+from modules.progress import Progress
+from modules.settings import Settings
+
+log = logging.getLogger("worker")
+BEAT_SECONDS = 1.0
+POLL_SECONDS = 0.1
+# Loaded engines are kept this long for the next job before the process ends and frees everything.
+IDLE_SECONDS = 300.0
+REPORT_SECONDS = 0.2
+
+
+def _report_to(store: JobStore, job: Job) -> Progress:
+    """A Progress that writes to the store at most five times a second and asks it for a cancel as often."""
+    began = time.time()
+    last_written = 0.0
+    last_stage = ""
+    asked = False
+
+    def report(fraction: float, stage: str) -> None:
+        nonlocal last_written, last_stage
+        now = time.monotonic()
+        if stage == last_stage and now - last_written < REPORT_SECONDS:
+            return
+        last_written, last_stage = now, stage
+        store.report(job.id, fraction, stage, time.time() - began)
+
+    last_asked = 0.0
+
+    def cancelled() -> bool:
+        nonlocal asked, last_asked
+        now = time.monotonic()
+        if not asked and now - last_asked >= REPORT_SECONDS:
+            last_asked = now
+            asked = store.cancel_asked(job.id) is not None
+        return asked
+
+    return Progress(report, cancelled)
+
+
+def run(settings: Settings, store: JobStore, job: Job) -> None:
+    """Run one claimed job to its end, whatever that is."""
+    from modules.jobs import tasks
+
+    log.info("job %s %s begins", job.id, job.kind)
+    try:
+        result = tasks.run(settings, job, _report_to(store, job))
+    except Cancelled:
+        store.cancelled(job.id)
+    except StudioError as error:
+        log.warning("job %s failed: %s %s", job.id, error.code, error.values)
+        store.fail(job.id, error)
+    except MemoryError:
+        store.fail(job.id, StudioError("out_of_memory", retryable=True))
+    except Exception as error:  # the last net: the page must hear of any fault, and the worker must live on
+        log.error("job %s broke:\n%s", job.id, traceback.format_exc())
+        store.fail(job.id, StudioError("unexpected", detail=f"{type(error).__name__}: {error}"[:300]))
+    else:
+        store.finish(job.id, result)
+    log.info("job %s ends", job.id)
+
+
+def _parent_lives(parent: psutil.Process | None) -> bool:
+    return parent is not None and parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE
+
+
+def main() -> None:
+    """Take the worker's lock, put back what a dead worker left, and work until idle."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    settings = Settings.model_validate_json(sys.argv[1])
+    store = JobStore(settings.data_dir)
+    try:
+        lock = FileLock(settings.data_dir / "worker.lock").acquire(timeout=0)
+    except Timeout:
+        return  # another worker serves this data folder
+    me = psutil.Process()
+    parent = me.parent()
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.is_set():
+            store.beat(os.getpid(), me.create_time())
+            ended.wait(BEAT_SECONDS)
+
+    store.beat(os.getpid(), me.create_time())
+    store.recover()
+    threading.Thread(target=beat, name="heartbeat", daemon=True).start()
+    idle_since = time.monotonic()
+    try:
+        while _parent_lives(parent) and time.monotonic() - idle_since < IDLE_SECONDS or store.waiting():
+            job = store.claim()
+            if job is None:
+                time.sleep(POLL_SECONDS)
+                continue
+            run(settings, store, job)
+            idle_since = time.monotonic()
+    finally:
+        ended.set()
+        lock.lock.release()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Opening files that users bring: by content, never by name, and nothing but that one file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from modules.errors import StudioError
+
+# Playlist formats (hls, concat, dash, ...) can name other files and addresses, so only formats
+# that carry their own data are let in.
+FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,wav,w64,mp3,flac,aac,aiff,amr,caf,m4v,h264,hevc,mjpeg"
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[InputContainer]:
+    """The file at ``path`` as a PyAV container; StudioError if it is no media file that we read."""
+    if not path.is_file():
+        raise StudioError("media_missing", name=path.name)
+    if path.stat().st_size == 0:
+        raise StudioError("media_empty", name=path.name)
+    try:
+        container = av.open(
+            str(path.resolve()),
+            mode="r",
+            options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
+            metadata_errors="replace",
+        )
+    except (av.FFmpegError, ValueError) as error:
+        raise StudioError("media_unreadable", name=path.name) from error
+    with container:
+        yield container
+
+
+def video_stream(container: InputContainer) -> VideoStream | None:
+    """The moving picture of a container, decoded by all cores; cover art does not count."""
+    for stream in container.streams.video:
+        if not stream.disposition & av.stream.Disposition.attached_pic and stream.codec_context is not None:
+            stream.thread_type = "AUTO"
+            return stream
+    return None

@@ -1,0 +1,61 @@
+"""Photos: JPEG, PNG and WebP as one I420 picture, the right way up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from modules.errors import StudioError
+from modules.media.frames import I420, to_i420
+
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP")
+LARGEST_SIDE = 1920  # pixels of the finished picture; larger photos are made smaller
+MOST_PIXELS = 120_000_000  # above this a file is more likely an attack than a photo
+_ORIENTATION = 0x0112
+_SIGNS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+
+
+def is_photo(path: Path) -> bool:
+    """Whether the first bytes are those of a picture format that we read."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    return head.startswith(_SIGNS) or (head[:4] == b"RIFF" and head[8:] == b"WEBP")
+
+
+def photo_size(path: Path) -> tuple[int, int]:
+    """Width and height, both even, at which ``read_photo`` gives this photo."""
+    with _opened(path) as image:
+        width, height = image.size
+        if image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
+            width, height = height, width
+    if width * height > MOST_PIXELS:
+        raise StudioError("media_too_large", name=path.name, width=width, height=height)
+    scale = min(1.0, LARGEST_SIDE / max(width, height))
+    return _even(width * scale), _even(height * scale)
+
+
+def read_photo(path: Path, width: int, height: int) -> I420:
+    """The photo as I420 of ``width`` x ``height``; see-through parts become white."""
+    try:
+        with _opened(path) as image:
+            upright = ImageOps.exif_transpose(image)
+            if upright.has_transparency_data:
+                layered = upright.convert("RGBA")
+                upright = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
+            rgb = upright.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise StudioError("media_unreadable", name=path.name) from error
+    return to_i420(np.ascontiguousarray(np.asarray(rgb, dtype=np.uint8)[:, :, ::-1]))
+
+
+def _opened(path: Path) -> Image.Image:
+    try:
+        return Image.open(path, formats=FORMATS)
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
+        raise StudioError("media_unreadable", name=path.name) from error
+
+
+def _even(side: float) -> int:
+    return max(2, round(side) // 2 * 2)

@@ -1,0 +1,227 @@
+"""The render way: script -> speech -> faces -> frames -> labelled video, segment by segment.
+
+Everything that is finished lies on disk in the job's work folder under a name
+that says what it is, so that a stopped render goes on where it was. Memory
+does not grow with the length of the output.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from modules import media, provenance
+from modules.avatar import compositor
+from modules.avatar.base import LipSyncEngine, PreparedAvatar
+from modules.media import FRAME_RATE, AudioChunk
+from modules.progress import Progress
+from modules.script import Utterance
+from modules.voice_clone.base import EnrolledVoice, VoiceEngine
+
+# A segment is what a stopped render loses at most; it ends in a pause, where the mouth is at rest.
+SEGMENT_SECONDS = 6.0
+LEAD_SECONDS = 0.24
+TAIL_SECONDS = 0.4
+PREVIEW_SECONDS = 3.0
+SPEECH_SHARE = 0.2
+JOIN_SHARE = 0.02
+# The encoder never goes above this many bits a pixel, so the disk space stated beforehand is kept.
+MAX_BITS_PER_PIXEL = 0.25
+SOUND_BYTES_PER_SECOND = 24000 * 2
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """One utterance on the timeline; times in samples of the timeline's rate."""
+
+    text: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The whole speech: a 16-bit mono WAV file of whole frames, and what is said when."""
+
+    sound: Path
+    rate: int
+    frames: int
+    spoken: tuple[Spoken, ...]
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / FRAME_RATE
+
+
+@dataclass(frozen=True)
+class RenderResult:
+    """Files of a finished render, its length in frames (25 a second) and in seconds."""
+
+    video: Path
+    sound: Path
+    subtitles: Path
+    frames: int
+    seconds: float
+
+
+def speak(
+    utterances: Sequence[Utterance],
+    engine: VoiceEngine,
+    voice: EnrolledVoice,
+    options: Mapping[str, Any],
+    work: Path,
+    progress: Progress,
+    limit_seconds: float | None = None,
+) -> Timeline:
+    """Speak all utterances into ``work/sound.wav``, with their pauses; finished ones are kept from last time.
+
+    ``limit_seconds`` ends the timeline there, for a preview.
+    """
+    pieces = work / "speech"
+    pieces.mkdir(parents=True, exist_ok=True)
+    rate = engine.info.sample_rate
+    frame = rate // FRAME_RATE
+    spoken: list[Spoken] = []
+    partial = work / "sound.partial.wav"
+    with soundfile.SoundFile(partial, "w", rate, 1, "PCM_16") as sound:
+
+        def silence(seconds: float) -> None:
+            sound.write(np.zeros(round(seconds * rate), np.float32))
+
+        silence(LEAD_SECONDS)
+        for index, utterance in enumerate(utterances):
+            progress.at(index / len(utterances))
+            samples = _speak_one(utterance, engine, voice, options, pieces / f"{index:05d}.wav")
+            start = sound.frames
+            sound.write(samples)
+            spoken.append(Spoken(utterance.text, start, sound.frames))
+            if limit_seconds is not None and sound.frames >= limit_seconds * rate:
+                break
+            last = index == len(utterances) - 1
+            silence(max(TAIL_SECONDS, utterance.pause) if last else utterance.pause)
+        # Picture and sound end together: the sound is filled up to a whole frame.
+        frames = -(-sound.frames // frame)
+        silence((frames * frame - sound.frames) / rate)
+    if limit_seconds is not None and frames > limit_seconds * FRAME_RATE:
+        frames = round(limit_seconds * FRAME_RATE)
+        start_of_file, _ = soundfile.read(partial, frames=frames * frame, dtype="float32")
+        media.write_wav(partial, start_of_file, rate)
+    os.replace(partial, work / "sound.wav")
+    progress.at(1.0)
+    return Timeline(work / "sound.wav", rate, frames, tuple(spoken))
+
+
+def _speak_one(
+    utterance: Utterance, engine: VoiceEngine, voice: EnrolledVoice, options: Mapping[str, Any], piece: Path
+) -> np.ndarray:
+    if not piece.exists():
+        chunks = engine.speak(voice, utterance.text, utterance.language, options)
+        media.write_wav(piece, media.collect(chunks).samples, engine.info.sample_rate)
+    # Always what the file says, so that a resumed render is the same to the sample.
+    return media.read_wav(piece)[0]
+
+
+def segments(timeline: Timeline) -> list[tuple[int, int]]:
+    """[first, last) frames of each segment; cut in the middle of pauses, about SEGMENT_SECONDS apart."""
+    frame = timeline.rate / FRAME_RATE
+    cuts = [0]
+    for before, after in zip(timeline.spoken, timeline.spoken[1:], strict=False):
+        middle = round((before.stop + after.start) / 2 / frame)
+        if middle - cuts[-1] >= SEGMENT_SECONDS * FRAME_RATE:
+            cuts.append(middle)
+    return [*zip(cuts, [*cuts[1:], timeline.frames], strict=True)]
+
+
+def disk_needed(width: int, height: int, seconds: float) -> int:
+    """Upper bound in bytes of what a render of ``seconds`` writes, work files included.
+
+    The video is there twice while its segments are joined; the sound as pieces, WAV and AAC.
+    """
+    video = width * height * FRAME_RATE * MAX_BITS_PER_PIXEL / 8
+    return round(seconds * (2 * video + 3 * SOUND_BYTES_PER_SECOND)) + 4_000_000
+
+
+def render(
+    timeline: Timeline,
+    engine: LipSyncEngine,
+    avatar: PreparedAvatar,
+    options: Mapping[str, Any],
+    label: str | None,
+    produced: str,
+    work: Path,
+    output: Path,
+    progress: Progress,
+    threads: int,
+) -> RenderResult:
+    """Render a spoken timeline into ``output``/video.mp4, sound.wav and subtitles.srt.
+
+    label: language of the visible AI label, or None for none; the metadata label is always there.
+    produced: id that goes into the metadata label.
+    """
+    parts = work / "segments"
+    parts.mkdir(parents=True, exist_ok=True)
+    output.mkdir(parents=True, exist_ok=True)
+    files: list[Path] = []
+    faces = progress.part(0.0, 1.0 - JOIN_SHARE)
+    for index, (first, last) in enumerate(segments(timeline)):
+        file = parts / f"{index:05d}.mp4"
+        share = faces.part(first / timeline.frames, last / timeline.frames)
+        if not file.exists():
+            _render_segment(timeline, (first, last), engine, avatar, options, label, file, share, threads)
+        files.append(file)
+        share.at(1.0)
+    sound = output / "sound.wav"
+    subtitles = output / "subtitles.srt"
+    video = output / "video.mp4"
+    media.write_srt(subtitles, [(s.start / timeline.rate, s.stop / timeline.rate, s.text) for s in timeline.spoken])
+    joining = progress.part(1.0 - JOIN_SHARE, 1.0, "stage.join")
+    media.join(files, timeline.sound, video, provenance.metadata_label(produced), joining)
+    os.replace(timeline.sound, sound)
+    return RenderResult(video, sound, subtitles, timeline.frames, timeline.seconds)
+
+
+def _render_segment(
+    timeline: Timeline,
+    span: tuple[int, int],
+    engine: LipSyncEngine,
+    avatar: PreparedAvatar,
+    options: Mapping[str, Any],
+    label: str | None,
+    file: Path,
+    progress: Progress,
+    threads: int,
+) -> None:
+    first, last = span
+    footage = avatar.footage
+    order = [avatar.loop.frame(n) for n in range(first, last)]
+    labelled = provenance.LABEL_SECONDS * FRAME_RATE if label is not None else 0
+    # Decoding, the engine and the encoder run side by side; each hands over a few frames at a time.
+    bases = media.prefetch(media.read_order(footage, order), 4)
+    faces = media.prefetch(engine.animate(avatar, _sound_of(timeline, first, last), options, first), 4)
+    max_bitrate = round(footage.width * footage.height * FRAME_RATE * MAX_BITS_PER_PIXEL * 0.95)
+    writer = media.VideoWriter(
+        file, footage.width, footage.height, footage.color, threads=threads, max_bitrate=max_bitrate
+    )
+    with writer:
+        for number, (base, face) in enumerate(zip(bases, faces, strict=True), start=first):
+            frame = base.copy()
+            compositor.paste(frame, face)
+            if label is not None and number < labelled:
+                provenance.draw_label(frame, label)
+            writer.write(frame)
+            progress.at((number + 1 - first) / (last - first))
+
+
+def _sound_of(timeline: Timeline, first: int, last: int) -> Iterator[AudioChunk]:
+    """The sound of frames [first, last) in pieces of one second."""
+    frame = timeline.rate // FRAME_RATE
+    for start in range(first, last, FRAME_RATE):
+        count = (min(start + FRAME_RATE, last) - start) * frame
+        samples, rate = soundfile.read(timeline.sound, frames=count, start=start * frame, dtype="float32")
+        yield AudioChunk(samples, rate)
