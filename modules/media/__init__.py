@@ -1,0 +1,35 @@
+"""Pictures and sound in and out: probe, decode, encode, join, resample, subtitles. See docs/design.md."""
+
+from modules.media.decode import read_frames, read_order
+from modules.media.encode import VideoWriter
+from modules.media.footage import FRAME_RATE, ColorTags, Footage, probe
+from modules.media.frames import BGR, I420, planes, to_bgr, to_i420
+from modules.media.join import join
+from modules.media.prefetch import prefetch
+from modules.media.sound import AudioChunk, Samples, collect, read_sound, read_wav, resample, write_wav
+from modules.media.subtitles import write_srt
+
+__all__ = [
+    "BGR",
+    "FRAME_RATE",
+    "I420",
+    "AudioChunk",
+    "ColorTags",
+    "Footage",
+    "Samples",
+    "VideoWriter",
+    "collect",
+    "join",
+    "planes",
+    "prefetch",
+    "probe",
+    "read_frames",
+    "read_order",
+    "read_sound",
+    "read_wav",
+    "resample",
+    "to_bgr",
+    "to_i420",
+    "write_srt",
+    "write_wav",
+]

@@ -14,7 +14,7 @@ from modules.errors import StudioError
 
 # Playlist formats (hls, concat, dash, ...) can name other files and addresses, so only formats
 # that carry their own data are let in.
-FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,wav,w64,mp3,flac,aac,aiff,amr,caf,m4v,h264,hevc,mjpeg"
+FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,wav,w64,mp3,flac,aac,aiff,amr,caf"
 
 
 @contextmanager

@@ -30,9 +30,9 @@ def read_frames(footage: Footage, start: int = 0, stop: int | None = None) -> It
     if stop <= start:
         return
     if footage.kind == "photo":
-        picture = read_photo(footage.path, footage.width, footage.height)
+        still = read_photo(footage.path, footage.width, footage.height)
         for _ in range(start, stop):
-            yield picture.copy()
+            yield still.copy()
         return
     with opened(footage.path) as container:
         stream = video_stream(container)
@@ -42,7 +42,7 @@ def read_frames(footage: Footage, start: int = 0, stop: int | None = None) -> It
         source = _timed_from(container, stream, begin, start / FRAME_RATE)
         shape: Shape | None = None
         latest: av.VideoFrame | None = None
-        picture = None
+        picture: I420 | None = None
         for frame in _steady(source, start, stop):
             if frame is not latest:
                 shape = shape or shape_of(frame, stream)
@@ -158,6 +158,6 @@ def _timed(
 ) -> Iterator[tuple[float, av.VideoFrame]]:
     latest = -1.0 / FRAME_RATE
     for frame in decoded(container, stream):
-        time = latest + 1.0 / FRAME_RATE if frame.pts is None else float(frame.pts * frame.time_base) - begin
+        time = latest + 1.0 / FRAME_RATE if frame.time is None else frame.time - begin
         latest = time
         yield time, frame

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -120,7 +121,7 @@ def _timeline(path: Path, _size: int, _changed: int) -> Timeline:
     if not shown:
         raise StudioError("media_unreadable", name=path.name)
     base = stream.time_base or Fraction(1, FRAME_RATE)
-    gaps = sorted(later[0] - earlier[0] for earlier, later in zip(shown, shown[1:], strict=False))
+    gaps = sorted(later[0] - earlier[0] for earlier, later in pairwise(shown))
     usual_gap = gaps[len(gaps) // 2] if gaps else 0
     first, last = shown[0][0], shown[-1][0]
     length = float((last + (shown[-1][1] or usual_gap or 1) - first) * base)
@@ -142,7 +143,7 @@ def _shown_packets(container: InputContainer, stream: VideoStream) -> Iterator[t
             yield time, packet.duration or 0
 
 
-def demuxed(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
+def demuxed(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet[VideoStream]]:
     """Packets of a stream up to the end or to the place where the file is broken."""
     try:
         yield from container.demux(stream)
@@ -154,7 +155,7 @@ def decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.Video
     """Frames in display order; packets that cannot be decoded are left out."""
     for packet in demuxed(container, stream):
         try:
-            yield from packet.decode()  # type: ignore[misc]
+            yield from packet.decode()
         except (av.FFmpegError, EOFError):
             continue
 

@@ -72,6 +72,6 @@ def from_video_frame(frame: VideoFrame, width: int, height: int) -> I420:
     i420 = np.empty((height * 3 // 2, width), np.uint8)
     for target, plane in zip(planes(i420), frame.planes, strict=True):
         rows, columns = target.shape
-        lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+        lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
         target[:] = lines[:rows, :columns]
     return i420

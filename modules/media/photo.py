@@ -10,7 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from modules.errors import StudioError
 from modules.media.frames import I420, to_i420
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP")
+FORMATS = ("JPEG", "PNG", "WEBP")
 LARGEST_SIDE = 1920  # pixels of the finished picture; larger photos are made smaller
 MOST_PIXELS = 120_000_000  # above this a file is more likely an attack than a photo
 _ORIENTATION = 0x0112

@@ -1,0 +1,129 @@
+"""Sound as float32 mono numpy arrays in [-1, 1]: read from any media, resample, WAV in and out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import soundfile
+import soxr
+from av.audio.resampler import AudioResampler
+from av.container import InputContainer
+from numpy.typing import NDArray
+
+from modules.errors import StudioError
+from modules.media.container import opened, video_stream
+from modules.media.footage import timeline
+
+Samples = NDArray[np.float32]
+
+_GAP = 0.04  # seconds; time stamps of real files jitter by less, holes are longer
+
+
+@dataclass(frozen=True)
+class AudioChunk:
+    """A piece of sound: float32 mono samples in [-1, 1] and how many of them a second."""
+
+    samples: Samples
+    sample_rate: int
+
+
+def collect(chunks: Iterable[AudioChunk]) -> AudioChunk:
+    """All chunks of one stream as one; they must share a sample rate."""
+    held = list(chunks)
+    if not held:
+        raise StudioError("sound_empty")
+    rates = {chunk.sample_rate for chunk in held}
+    if len(rates) != 1:
+        raise ValueError(f"chunks of different sample rates: {sorted(rates)}")
+    return AudioChunk(np.concatenate([chunk.samples for chunk in held]), rates.pop())
+
+
+def read_sound(path: Path, sample_rate: int, start: float = 0.0, duration: float | None = None) -> Samples:
+    """The sound from ``start`` s for ``duration`` s (None: to its end); empty where there is none.
+
+    Time 0 is the first displayed picture, so sample k belongs to picture ``k / sample_rate * 25``
+    even when the tracks of the file begin at different times; holes are filled with silence.
+    """
+    with opened(path) as container:
+        if not container.streams.audio:
+            return np.zeros(0, np.float32)
+        begin = timeline(path).start if video_stream(container) is not None else None
+        rate = container.streams.audio[0].rate or sample_rate
+        stop = None if duration is None else start + duration
+        pieces = list(_aligned(_timed(container, rate), rate, begin, start, stop))
+    joined = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
+    sound = resample(joined, rate, sample_rate)
+    return sound if duration is None else sound[: round(duration * sample_rate)]
+
+
+def resample(x: Samples, from_rate: int, to_rate: int) -> Samples:
+    """Sound at another sample rate (soxr, high quality)."""
+    if from_rate == to_rate or not len(x):
+        return x.astype(np.float32, copy=False)
+    return np.asarray(soxr.resample(x, from_rate, to_rate), dtype=np.float32)
+
+
+def read_wav(path: Path) -> AudioChunk:
+    """A WAV file of the studio's own, as mono."""
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.SoundFileError, OSError) as error:
+        raise StudioError("media_unreadable", name=path.name) from error
+    return AudioChunk(np.ascontiguousarray(samples.mean(axis=1, dtype=np.float32)), int(rate))
+
+
+def write_wav(path: Path, x: Samples, rate: int) -> None:
+    """Write 16-bit mono WAV; the file appears whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    try:
+        soundfile.write(part, np.clip(x, -1.0, 1.0), rate, subtype="PCM_16", format="WAV")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _timed(container: InputContainer, rate: int) -> Iterator[tuple[float | None, Samples]]:
+    """Decoded blocks as mono at ``rate``, each with its time on the container's clock."""
+    stream = container.streams.audio[0]
+    to_float = AudioResampler(format="fltp", layout=None, rate=rate)
+    try:
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except (av.FFmpegError, EOFError):
+                continue
+            for frame in frames:
+                for block in to_float.resample(frame):
+                    yield frame.time, block.to_ndarray().mean(axis=0, dtype=np.float32)
+    except (av.FFmpegError, EOFError):
+        return
+
+
+def _aligned(
+    blocks: Iterator[tuple[float | None, Samples]], rate: int, begin: float | None, start: float, stop: float | None
+) -> Iterator[Samples]:
+    """Put blocks where their time stamps say, counted from ``begin``; keep only ``start`` to ``stop``."""
+    position = 0  # samples since `begin` that have been placed or passed
+    first = round(start * rate)
+    last = None if stop is None else round(stop * rate)
+    for time, block in blocks:
+        if begin is None:
+            begin = time or 0.0
+        wanted = position if time is None else round((time - begin) * rate)
+        gap = wanted - position
+        if gap > _GAP * rate or (position == 0 and gap > 0):
+            block = np.concatenate([np.zeros(gap, np.float32), block])
+        elif gap < -_GAP * rate or (position == 0 and gap < 0):
+            block = block[-gap:]
+        end = position + len(block)
+        inside = block[max(0, first - position) : None if last is None else max(0, last - position)]
+        position = end
+        if len(inside):
+            yield inside
+        if last is not None and position >= last:
+            return
