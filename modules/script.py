@@ -28,7 +28,9 @@ KANA = re.compile(r"[\u3040-\u30ff]")
 WORD = re.compile(r"[A-Za-z]+(?:['’-][A-Za-z]+)*|\d+")
 SPEAKABLE = re.compile(r"[A-Za-z0-9\u3040-\u30ff\u3400-\u9fff]")
 # Closing quotes and brackets belong to the sentence before them.
-SENTENCE = re.compile(r"(?:[。！？!?；;…]+|(?<![A-Z])(?<!\b[DMS]r)(?<!\bMrs)(?<!\bvs)\.(?=\s|$))[”’」』）)\"']*")
+# A full stop ends one only before a new beginning: not in "3.14", "a.m. today", "J. Smith" or "Dr. Smith".
+FULL_STOP = r"(?<!\b[A-Z])(?<!\b[DMS]r)(?<!\bMrs)(?<!\bvs)\.(?=[”’\"')]*(?:\s+[^a-z\s]|\s*$))"
+SENTENCE = re.compile(rf"(?:[。！？!?；;…]+|{FULL_STOP})[”’」』）)\"']*")
 COMMA = re.compile(r"[，,、：:—]\s*")
 
 

@@ -1,0 +1,149 @@
+"""The facade that the page, the command line and the API stand on: they enqueue, look and never compute."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from modules import pipeline, provenance, script
+from modules.avatar.library import AvatarLibrary
+from modules.errors import StudioError
+from modules.jobs import uploads
+from modules.jobs.store import Job, JobStore
+from modules.jobs.supervisor import Supervisor
+from modules.settings import Settings
+from modules.voice_clone.library import VoiceLibrary
+
+__all__ = ["Job", "Studio"]
+
+# What each kind of job must be told, and what it may be told.
+REQUIRED: dict[str, frozenset[str]] = {
+    "check_footage": frozenset({"upload"}),
+    "prepare_avatar": frozenset({"upload", "name", "consent"}),
+    "extract_voice": frozenset(),
+    "clone_voice": frozenset({"extraction", "name", "transcript", "language", "consent"}),
+    "speak": frozenset({"voice", "text"}),
+    "render": frozenset({"avatar", "voice", "script"}),
+}
+OPTIONAL: dict[str, frozenset[str]] = {
+    "check_footage": frozenset(),
+    "prepare_avatar": frozenset({"person", "engine"}),
+    "extract_voice": frozenset({"upload", "avatar"}),
+    "clone_voice": frozenset({"engine"}),
+    "speak": frozenset({"speed"}),
+    "render": frozenset({"speed", "preview", "label", "label_language", "options", "engine"}),
+}
+MAX_TITLE = 60
+
+
+class Studio:
+    """Everything a user can do, for one data folder. Safe to use from many threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        self.store = JobStore(settings.data_dir)
+        self.avatars = AvatarLibrary(settings.data_dir)
+        self.voices = VoiceLibrary(settings.data_dir)
+        self._supervisor = Supervisor(settings, self.store)
+
+    def start(self) -> None:
+        """Begin to run jobs."""
+        self._supervisor.start()
+
+    def stop(self) -> None:
+        """Stop watching the worker; running jobs go on."""
+        self._supervisor.stop()
+
+    def accept(self, path: Path) -> str:
+        """Take in a file that the user gave; returns the upload's id."""
+        return uploads.accept(self.settings, path)
+
+    def consent(self, kind: str, material: str, language: str) -> str:
+        """Record that the user agreed to the use of their 'face' in an upload, or of their 'voice' in an extraction.
+
+        material: the upload's id for a face, the id of the extract_voice job for a voice.
+        """
+        if kind == "face":
+            file = uploads.source(self.settings, material)
+        else:
+            file = self.file(material, "original.wav")
+        return provenance.record_consent(self.settings.data_dir, kind, file, language)
+
+    def submit(self, kind: str, **params: Any) -> str:
+        """Queue a job and return its id. What can be refused at once is refused here."""
+        missing = REQUIRED[kind] - params.keys()
+        unknown = params.keys() - REQUIRED[kind] - OPTIONAL[kind]
+        if missing or unknown:
+            raise TypeError(f"{kind}: missing {sorted(missing)}, unknown {sorted(unknown)}")
+        title = str(params.get("name") or params.get("script") or params.get("text") or "")
+        if "upload" in params:
+            uploads.folder(self.settings, params["upload"])
+        if "script" in params or "text" in params:
+            script.parse(params.get("script") or params.get("text") or "", self.settings.max_script_characters)
+        if "voice" in params:
+            self.voices.get(params["voice"])
+        if "avatar" in params:
+            self.avatars.get(params["avatar"])
+        if kind == "render" and not params.get("preview"):
+            self._check_disk(params["avatar"], self.estimate(params["script"], params.get("speed", 1.0))["seconds"])
+        return self.store.add(kind, " ".join(title.split())[:MAX_TITLE], params)
+
+    def _check_disk(self, avatar: str, seconds: float) -> None:
+        disk = self.disk_needed(avatar, seconds)
+        if disk["needed_bytes"] > disk["free_bytes"]:
+            raise StudioError("disk_full", needed=disk["needed_bytes"] // 1_000_000)
+
+    def job(self, job_id: str) -> Job:
+        """The job as it is now, or StudioError('job_unknown')."""
+        return self.store.get(job_id)
+
+    def jobs(self, limit: int = 100, kinds: Sequence[str] | None = None) -> list[Job]:
+        """Newest first."""
+        return self.store.list(limit, kinds)
+
+    def cancel(self, job_id: str) -> None:
+        """Ask a job to stop; it does so within a second."""
+        self.store.ask_cancel(job_id)
+
+    def resume(self, job_id: str) -> None:
+        """Let a cancelled or failed job go on where it stopped."""
+        self.store.resume(job_id)
+
+    def delete(self, job_id: str) -> None:
+        """Cancel a job if it runs, forget it and remove its files."""
+        self.store.get(job_id)
+        self.store.ask_cancel(job_id)
+        self.store.delete(job_id)
+        shutil.rmtree(self.folder(job_id), ignore_errors=True)
+
+    def folder(self, job_id: str) -> Path:
+        """The folder of a job; its id is checked against the store."""
+        return self.settings.data_dir / "jobs" / uploads.checked_id(job_id)
+
+    def file(self, job_id: str, name: str) -> Path:
+        """A finished file of a job, by its plain name, or StudioError('file_unknown')."""
+        path = self.folder(job_id) / "output" / name
+        if Path(name).name != name or not path.is_file():
+            raise StudioError("file_unknown")
+        return path
+
+    def estimate(self, text: str, speed: float = 1.0) -> dict[str, Any]:
+        """How many sentences and characters a script has and about how many seconds it will take."""
+        utterances = script.parse(text, self.settings.max_script_characters)
+        return {
+            "sentences": len(utterances),
+            "characters": len(text),
+            "seconds": script.estimate_seconds(utterances, speed),
+        }
+
+    def disk_needed(self, avatar: str, seconds: float) -> dict[str, int]:
+        """Bytes that a render of ``seconds`` will need at most, and bytes that are free."""
+        entry = self.avatars.get(avatar)
+        return {
+            # The real length is known only after speaking: half as much again is kept in hand.
+            "needed_bytes": pipeline.disk_needed(entry.width, entry.height, seconds * 1.5),
+            "free_bytes": shutil.disk_usage(self.settings.data_dir).free,
+        }

@@ -1,0 +1,130 @@
+"""The job store: what survives, who may claim, what a cancel and a crash leave behind."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from modules.errors import StudioError
+from modules.jobs.store import MAX_FRUITLESS_ATTEMPTS, JobStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> JobStore:
+    return JobStore(tmp_path)
+
+
+def test_a_job_survives_the_process_that_queued_it(tmp_path: Path) -> None:
+    job_id = JobStore(tmp_path).add("speak", "你好", {"text": "你好 😀"})
+    job = JobStore(tmp_path).get(job_id)
+    assert (job.state, job.title, job.params) == ("queued", "你好", {"text": "你好 😀"})
+
+
+def test_short_jobs_go_before_renders_and_equals_in_order(store: JobStore) -> None:
+    render = store.add("render", "", {})
+    first, second = store.add("speak", "", {}), store.add("speak", "", {})
+    claimed = [store.claim() for _ in range(3)]
+    assert [job.id for job in claimed if job] == [first, second, render]
+    assert store.claim() is None
+
+
+def test_many_claimants_never_get_the_same_job(store: JobStore) -> None:
+    ids = {store.add("speak", "", {}) for _ in range(40)}
+    claimed: list[str] = []
+
+    def take() -> None:
+        while (job := store.claim()) is not None:
+            claimed.append(job.id)
+
+    threads = [threading.Thread(target=take) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(claimed) == sorted(ids)
+
+
+def test_a_queued_job_is_cancelled_at_once(store: JobStore) -> None:
+    job_id = store.add("speak", "", {})
+    store.ask_cancel(job_id)
+    assert store.get(job_id).state == "cancelled"
+    assert store.claim() is None
+
+
+def test_a_running_job_is_asked_to_cancel(store: JobStore) -> None:
+    job_id = store.add("speak", "", {})
+    store.claim()
+    store.ask_cancel(job_id)
+    assert store.get(job_id).cancelling
+    assert store.cancel_asked(job_id) is not None
+    store.cancelled(job_id)
+    assert store.get(job_id).state == "cancelled"
+
+
+def test_a_deleted_job_counts_as_cancelled_for_its_worker(store: JobStore) -> None:
+    job_id = store.add("speak", "", {})
+    store.claim()
+    store.delete(job_id)
+    assert store.cancel_asked(job_id) is not None
+
+
+def test_resume_keeps_progress_and_forgets_the_error(store: JobStore) -> None:
+    job_id = store.add("render", "", {})
+    store.claim()
+    store.report(job_id, 0.4, "stage.render", 10.0)
+    store.fail(job_id, StudioError("disk_full", needed=5))
+    failed = store.get(job_id)
+    assert failed.error is not None
+    assert (failed.error.code, failed.error.values) == ("disk_full", {"needed": 5})
+    store.resume(job_id)
+    again = store.get(job_id)
+    assert (again.state, again.progress, again.error) == ("queued", 0.4, None)
+
+
+def test_a_crash_puts_the_job_back_unless_its_cancel_was_asked(store: JobStore) -> None:
+    kept, dropped = store.add("render", "", {}), store.add("render", "", {})
+    store.claim()
+    store.claim()
+    store.ask_cancel(dropped)
+    store.recover()
+    assert store.get(kept).state == "queued"
+    assert store.get(dropped).state == "cancelled"
+
+
+def test_a_job_that_always_kills_its_worker_is_given_up(store: JobStore) -> None:
+    job_id = store.add("render", "", {})
+    for _ in range(MAX_FRUITLESS_ATTEMPTS):
+        assert store.get(job_id).state == "queued"
+        store.claim()
+        store.recover()
+    job = store.get(job_id)
+    assert job.state == "failed"
+    assert job.error is not None and job.error.code == "worker_crashed"
+
+
+def test_a_job_that_gets_further_each_time_is_never_given_up(store: JobStore) -> None:
+    job_id = store.add("render", "", {})
+    for attempt in range(3 * MAX_FRUITLESS_ATTEMPTS):
+        store.claim()
+        store.report(job_id, (attempt + 1) / 100, "stage.render", 1.0)
+        store.recover()
+    assert store.get(job_id).state == "queued"
+
+
+def test_progress_never_goes_back_and_remaining_time_counts_this_attempt_only(store: JobStore) -> None:
+    job_id = store.add("render", "", {})
+    store.claim()
+    store.report(job_id, 0.5, "stage.render", 10.0)
+    assert store.get(job_id).remaining == pytest.approx(10.0)
+    store.report(job_id, 0.3, "stage.render", 11.0)
+    assert store.get(job_id).progress == 0.5
+    store.recover()
+    store.claim()
+    assert store.get(job_id).remaining is None
+    store.report(job_id, 0.75, "stage.render", 5.0)
+    assert store.get(job_id).remaining == pytest.approx(5.0)
+
+
+def test_unknown_job(store: JobStore) -> None:
+    with pytest.raises(StudioError, match="job_unknown"):
+        store.get("0" * 32)
