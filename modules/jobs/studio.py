@@ -94,7 +94,7 @@ class Studio:
     def _check_disk(self, avatar: str, seconds: float) -> None:
         disk = self.disk_needed(avatar, seconds)
         if disk["needed_bytes"] > disk["free_bytes"]:
-            raise StudioError("disk_full", needed=disk["needed_bytes"] // 1_000_000)
+            raise StudioError("disk_space_short", needed=disk["needed_bytes"] // 1_000_000)
 
     def job(self, job_id: str) -> Job:
         """The job as it is now, or StudioError('job_unknown')."""

@@ -28,7 +28,7 @@ def accept(settings: Settings, source: Path) -> str:
     if size > settings.max_upload_mb * 1_000_000:
         raise StudioError("upload_too_large", limit=settings.max_upload_mb)
     if shutil.disk_usage(settings.data_dir).free < size + 100_000_000:
-        raise StudioError("disk_full", needed=size // 1_000_000 + 100)
+        raise StudioError("disk_space_short", needed=size // 1_000_000 + 100)
     upload = uuid.uuid4().hex
     folder = settings.data_dir / "uploads" / upload
     folder.mkdir(parents=True)

@@ -38,8 +38,9 @@ class VideoWriter:
         crf: int = 18,
         preset: str = "veryfast",
         threads: int = 0,
+        max_bitrate: int | None = None,
     ) -> None:
-        """crf: 0 (lossless) to 51; threads: 0 for one a core."""
+        """crf: 0 (lossless) to 51; threads: 0 for one a core; max_bitrate: bits a second over any two seconds."""
         self.path = path
         self.frame_count = 0
         self._part = partial(path)
@@ -52,6 +53,8 @@ class VideoWriter:
         context = self._stream.codec_context
         context.thread_count = threads
         context.options = {"crf": str(crf), "preset": preset}
+        if max_bitrate is not None:
+            context.options |= {"maxrate": str(max_bitrate), "bufsize": str(2 * max_bitrate)}
         if color.primaries is not None:
             context.color_primaries = color.primaries
         if color.transfer is not None:

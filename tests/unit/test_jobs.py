@@ -72,7 +72,7 @@ def test_resume_keeps_progress_and_forgets_the_error(store: JobStore) -> None:
     job_id = store.add("render", "", {})
     store.claim()
     store.report(job_id, 0.4, "stage.render", 10.0)
-    store.fail(job_id, StudioError("disk_full", needed=5))
+    store.fail(job_id, StudioError("disk_space_short", needed=5))
     failed = store.get(job_id)
     assert failed.error is not None
     assert (failed.error.code, failed.error.values) == ("disk_full", {"needed": 5})
