@@ -42,7 +42,7 @@ def prefetch(iterator: Iterator[Item], size: int) -> Generator[Item, None, None]
             for item in iterator:
                 if not put(item):
                     break
-        except BaseException as caught:  # noqa: BLE001 - handed to the reader, nothing is lost
+        except BaseException as caught:  # handed to the reader, nothing is lost
             error = caught
         finally:
             if isinstance(iterator, Generator):
