@@ -124,7 +124,7 @@ def _speak_one(
         chunks = engine.speak(voice, utterance.text, utterance.language, options)
         media.write_wav(piece, media.collect(chunks).samples, engine.info.sample_rate)
     # Always what the file says, so that a resumed render is the same to the sample.
-    return media.read_wav(piece)[0]
+    return media.read_wav(piece).samples
 
 
 def segments(timeline: Timeline) -> list[tuple[int, int]]:

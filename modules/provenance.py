@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from modules import media
 from modules.errors import StudioError
 
 LABEL_SECONDS = 2.0
@@ -93,7 +94,8 @@ def draw_label(frame: np.ndarray, language: str) -> None:
 
     White letters on a darkened plate, so that it can be read on any picture.
     """
-    height, width = frame.shape[0] * 2 // 3, frame.shape[1]
+    luma, blue, red = media.planes(frame)
+    height, width = luma.shape
     short = min(height, width)
     ink = _label_picture(language, max(12, round(short * LABEL_HEIGHT)))[:, : width // 2 * 2 - 8]
     pad = max(2, ink.shape[0] // 5)
@@ -102,11 +104,9 @@ def draw_label(frame: np.ndarray, language: str) -> None:
     plate = plate[: (height - margin) // 2 * 2, : (width - margin) // 2 * 2]
     rows, columns = plate.shape[0] // 2 * 2, plate.shape[1] // 2 * 2
     plate = plate[:rows, :columns]
-    luma = frame[:height]
     spot = luma[margin : margin + rows, margin : margin + columns]
     dark = 16 + 0.35 * (spot.astype(np.float32) - 16)
     spot[:] = np.round(dark + (235 - dark) * plate).astype(np.uint8)
-    # Both chroma planes lie below the luma, each a quarter of its size.
-    chroma = frame[height:].reshape(2, height // 2, width // 2)
-    patch = chroma[:, margin // 2 : (margin + rows) // 2, margin // 2 : (margin + columns) // 2]
-    patch[:] = np.round(128 + 0.35 * (patch.astype(np.float32) - 128)).astype(np.uint8)
+    for chroma in (blue, red):
+        patch = chroma[margin // 2 : (margin + rows) // 2, margin // 2 : (margin + columns) // 2]
+        patch[:] = np.round(128 + 0.35 * (patch.astype(np.float32) - 128)).astype(np.uint8)

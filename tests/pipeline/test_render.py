@@ -1,0 +1,149 @@
+"""The render way around the engines: exact lengths, sync, resume, labels and limits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from modules import media, pipeline, script
+from modules.avatar.base import PreparedAvatar
+from modules.media import FRAME_RATE
+from modules.progress import Progress
+from modules.voice_clone.base import EnrolledVoice
+from tests.fakes import MARK, RATE, FakeLips, FakeVoice, brightness
+
+WIDTH, HEIGHT = 96, 128
+FOOTAGE_FRAMES = 40
+SCRIPT = "一二三四五六七八九十，一二三四五六七八九十，一二三四五六七八九十。[0.5s]" * 7
+VOICE = EnrolledVoice("fake", Path("unused"))
+
+
+@pytest.fixture(scope="module")
+def avatar(tmp_path_factory: pytest.TempPathFactory) -> PreparedAvatar:
+    folder = tmp_path_factory.mktemp("footage")
+    path = folder / "footage.mp4"
+    with media.VideoWriter(path, WIDTH, HEIGHT, media.ColorTags()) as writer:
+        for _ in range(FOOTAGE_FRAMES):
+            writer.write(np.full((HEIGHT * 3 // 2, WIDTH), 60, np.uint8))
+    return FakeLips().prepare(media.probe(path), None, folder, {}, Progress())
+
+
+def spoken(work: Path, voice: FakeVoice, text: str = SCRIPT, limit: float | None = None) -> pipeline.Timeline:
+    work.mkdir(exist_ok=True)
+    return pipeline.speak(script.parse(text, 20000), voice, VOICE, {}, work, Progress(), limit)
+
+
+def rendered(
+    work: Path, output: Path, avatar: PreparedAvatar, timeline: pipeline.Timeline, lips: FakeLips, label: str | None = None
+) -> pipeline.RenderResult:
+    return pipeline.render(timeline, lips, avatar, {}, label, "f" * 32, work, output, Progress(), 2)
+
+
+def levels(video: Path) -> list[float]:
+    """Mean luma of the square in each frame."""
+    with av.open(str(video)) as container:
+        return [float(f.to_ndarray(format="gray")[4 : MARK - 4, 4 : MARK - 4].mean()) for f in container.decode(video=0)]
+
+
+def test_picture_and_sound_are_exact_to_the_last_frame(tmp_path: Path, avatar: PreparedAvatar) -> None:
+    timeline = spoken(tmp_path / "work", FakeVoice())
+    assert len(pipeline.segments(timeline)) >= 3
+    result = rendered(tmp_path / "work", tmp_path / "out", avatar, timeline, FakeLips())
+    found = levels(result.video)
+    sound = media.read_sound(result.video, RATE)
+    assert len(found) == result.frames == timeline.frames
+    assert abs(len(sound) / RATE - result.seconds) <= 1 / FRAME_RATE
+    # Frame by frame: the square is there exactly when the decoded sound of that frame is, with its own number.
+    step = RATE // FRAME_RATE
+    loud = [bool(np.abs(sound[n * step : (n + 1) * step]).max(initial=0) > 0.1) for n in range(result.frames)]
+    shown = [level > 100 for level in found]
+    edges = {n for n in range(1, len(loud)) if loud[n] != loud[n - 1]}
+    assert [n for n in range(len(loud)) if loud[n] != shown[n] and not {n, n + 1} & edges] == []
+    wrong = [n for n in range(len(loud)) if shown[n] and abs(found[n] - _luma(brightness(n))) > 6]
+    assert wrong == []
+
+
+def _luma(grey: int) -> float:
+    return 16 + grey * 219 / 255
+
+
+def test_segments_cover_all_frames_and_are_cut_in_silence(tmp_path: Path) -> None:
+    timeline = spoken(tmp_path / "work", FakeVoice())
+    cuts = pipeline.segments(timeline)
+    assert cuts[0][0] == 0 and cuts[-1][1] == timeline.frames
+    assert all(a[1] == b[0] for a, b in zip(cuts, cuts[1:], strict=False))
+    sound = media.read_wav(timeline.sound).samples
+    for _, end in cuts[:-1]:
+        assert np.abs(sound[end * RATE // FRAME_RATE - 480 : end * RATE // FRAME_RATE + 480]).max() == 0
+
+
+def test_a_stopped_render_goes_on_and_ends_as_one_that_never_stopped(tmp_path: Path, avatar: PreparedAvatar) -> None:
+    whole = rendered(tmp_path / "a", tmp_path / "out_a", avatar, spoken(tmp_path / "a", FakeVoice()), FakeLips())
+    timeline = spoken(tmp_path / "b", FakeVoice())
+    second_segment = pipeline.segments(timeline)[1]
+    with pytest.raises(RuntimeError, match="power"):
+        rendered(tmp_path / "b", tmp_path / "out_b", avatar, timeline, FakeLips(fail_at=second_segment[0] + 5))
+    assert not (tmp_path / "out_b" / "video.mp4").exists()
+    voice, lips = FakeVoice(), FakeLips()
+    resumed = rendered(tmp_path / "b", tmp_path / "out_b", avatar, spoken(tmp_path / "b", voice), lips)
+    assert voice.spoken == []  # nothing is spoken twice
+    assert min(lips.animated) == second_segment[0]  # nor rendered twice
+    assert resumed.frames == whole.frames
+    assert levels(resumed.video) == levels(whole.video)
+    assert [p for p in (tmp_path / "b").rglob("*") if p.suffix == ".part"] == []
+
+
+def test_preview_is_three_seconds(tmp_path: Path, avatar: PreparedAvatar) -> None:
+    voice = FakeVoice()
+    timeline = spoken(tmp_path / "work", voice, limit=pipeline.PREVIEW_SECONDS)
+    result = rendered(tmp_path / "work", tmp_path / "out", avatar, timeline, FakeLips())
+    assert result.frames == 3 * FRAME_RATE == len(levels(result.video))
+    assert len(voice.spoken) == 1
+
+
+def test_labels(tmp_path: Path, avatar: PreparedAvatar) -> None:
+    timeline = spoken(tmp_path / "a", FakeVoice(), "一二三四五六七八九十一二三四五六七八九十一二三四五六七八九十。")
+    labelled = rendered(tmp_path / "a", tmp_path / "out_a", avatar, timeline, FakeLips(), label="zh-CN")
+    plain_line = spoken(tmp_path / "b", FakeVoice(), "一二三四五六七八九十一二三四五六七八九十一二三四五六七八九十。")
+    plain = rendered(tmp_path / "b", tmp_path / "out_b", avatar, plain_line, FakeLips())
+    differs = [a != b for a, b in zip(_pictures(labelled.video), _pictures(plain.video), strict=True)]
+    assert all(differs[:50])
+    assert not any(differs[-20:])
+    for result in (labelled, plain):
+        with av.open(str(result.video)) as container:
+            assert json.loads(container.metadata["AIGC"])["ProduceID"] == "f" * 32
+
+
+def _pictures(video: Path) -> list[int]:
+    """How much of the label's plate each frame shows: dark pixels in the upper left corner outside the square."""
+    with av.open(str(video)) as container:
+        return [int((f.to_ndarray(format="gray")[:20, MARK:] > 150).sum() > 3) for f in container.decode(video=0)]
+
+
+def test_disk_space_stays_below_what_was_stated(tmp_path: Path) -> None:
+    """Noise is the worst picture to compress: even that keeps to the bound."""
+    noise = np.random.default_rng(0)
+    path = tmp_path / "noise.mp4"
+    width, height = 320, 240
+    with media.VideoWriter(path, width, height, media.ColorTags(), crf=1) as writer:
+        for _ in range(50):
+            writer.write(noise.integers(16, 235, (height * 3 // 2, width), dtype=np.uint8))
+    footage = media.probe(path)
+    lips = FakeLips()
+    noisy = lips.prepare(footage, None, tmp_path, {}, Progress())
+    timeline = spoken(tmp_path / "work", FakeVoice())
+    result = rendered(tmp_path / "work", tmp_path / "out", noisy, timeline, lips)
+    used = sum(file.stat().st_size for folder in ("work", "out") for file in (tmp_path / folder).rglob("*.*"))
+    assert used <= pipeline.disk_needed(width, height, result.seconds)
+
+
+def test_subtitles_say_each_sentence_when_it_is_spoken(tmp_path: Path, avatar: PreparedAvatar) -> None:
+    timeline = spoken(tmp_path / "work", FakeVoice(), "第一句话。第二句话。")
+    result = rendered(tmp_path / "work", tmp_path / "out", avatar, timeline, FakeLips())
+    lines = result.subtitles.read_text(encoding="utf-8")
+    assert "第一句话。" in lines and "第二句话。" in lines
+    assert "00:00:00,240 --> 00:00:00,740" in lines
