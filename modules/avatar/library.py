@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from modules.face.track import Track
-from modules.media import Footage
 from modules.shelf import Shelf
+
+if TYPE_CHECKING:
+    from modules.face.track import Track
+    from modules.media import Footage
 
 # Names inside an entry's folder, and inside the folder that becomes one.
 FOOTAGE, TRACK, PICTURE = "footage", "track.npz", "picture.jpg"
@@ -39,6 +41,8 @@ class Avatar:
 
     def track(self) -> Track:
         """The person's face in every frame of the footage."""
+        from modules.face.track import Track  # the page lists avatars without loading the face room
+
         return Track.load(self.folder / TRACK)
 
     def engine_folder(self, engine: str) -> Path:

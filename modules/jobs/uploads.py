@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import uuid
 from pathlib import Path
 
 from modules.errors import StudioError
 from modules.settings import Settings
+from modules.shelf import ID
 
-ID = re.compile(r"[0-9a-f]{32}")
+SOURCE = "source"
 
 
 def accept(settings: Settings, source: Path) -> str:
@@ -32,9 +32,9 @@ def accept(settings: Settings, source: Path) -> str:
     upload = uuid.uuid4().hex
     folder = settings.data_dir / "uploads" / upload
     folder.mkdir(parents=True)
-    partial = folder / "source.partial"
+    partial = folder / "source.part"
     shutil.copyfile(source, partial)
-    os.replace(partial, folder / "source")
+    os.replace(partial, folder / SOURCE)
     return upload
 
 
@@ -48,11 +48,11 @@ def checked_id(given: str) -> str:
 def folder(settings: Settings, upload: str) -> Path:
     """The folder of an upload, or StudioError('upload_unknown')."""
     path = settings.data_dir / "uploads" / upload
-    if not ID.fullmatch(upload) or not (path / "source").is_file():
+    if not ID.fullmatch(upload) or not (path / SOURCE).is_file():
         raise StudioError("upload_unknown")
     return path
 
 
 def source(settings: Settings, upload: str) -> Path:
     """The file itself."""
-    return folder(settings, upload) / "source"
+    return folder(settings, upload) / SOURCE

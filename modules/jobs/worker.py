@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 import threading
 import time
@@ -63,7 +64,7 @@ def run(settings: Settings, store: JobStore, job: Job) -> None:
 
     log.info("job %s %s begins", job.id, job.kind)
     try:
-        result = tasks.run(settings, job, _report_to(store, job))
+        result = tasks.run(settings, job.id, job.kind, job.params, _report_to(store, job))
     except Cancelled:
         store.cancelled(job.id)
     except StudioError as error:
@@ -76,6 +77,7 @@ def run(settings: Settings, store: JobStore, job: Job) -> None:
         store.fail(job.id, StudioError("unexpected", detail=f"{type(error).__name__}: {error}"[:300]))
     else:
         store.finish(job.id, result)
+        shutil.rmtree(settings.data_dir / "jobs" / job.id / "work", ignore_errors=True)
     log.info("job %s ends", job.id)
 
 

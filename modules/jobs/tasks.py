@@ -1,0 +1,282 @@
+"""What each kind of job does, in the worker process.
+
+A task gets its parameters, its folder and a Progress, and returns a JSON
+result. What it has finished lies in ``<job>/work`` until the job is done, so
+that the same task started again goes on from there; what the user gets lies
+in ``<job>/output``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from modules import media, pipeline, provenance, script, weights
+from modules.avatar import library as avatars
+from modules.avatar import registry as lip_sync
+from modules.avatar.base import LipSyncEngine
+from modules.errors import StudioError
+from modules.face import check
+from modules.face.track import Person, Track, track_footage
+from modules.jobs import uploads
+from modules.progress import Progress
+from modules.settings import Settings
+from modules.speech import extract
+from modules.voice_clone import library as voices
+from modules.voice_clone import registry as voice_clone
+from modules.voice_clone.base import VoiceEngine
+
+BUILTIN = "builtin"
+SPEECH_RATE = 16000  # of the recogniser and of the voice activity detector
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run of a job: its parameters and where it works."""
+
+    id: str
+    params: dict[str, Any]
+    settings: Settings
+    folder: Path
+    progress: Progress
+
+    @property
+    def work(self) -> Path:
+        return _made(self.folder / "work")
+
+    @property
+    def output(self) -> Path:
+        return _made(self.folder / "output")
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@cache
+def _lips(engine: str, models_dir: Path, threads: int) -> LipSyncEngine:
+    """An engine stays loaded from job to job."""
+    return lip_sync.create(engine, models_dir, threads)
+
+
+@cache
+def _voice(engine: str, models_dir: Path, threads: int) -> VoiceEngine:
+    return voice_clone.create(engine, models_dir, threads)
+
+
+def run(settings: Settings, job_id: str, kind: str, params: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    """Run one job and return its result."""
+    task = Task(job_id, params, settings, settings.data_dir / "jobs" / uploads.checked_id(job_id), progress)
+    return KINDS[kind](task)
+
+
+def tidy(settings: Settings, known: dict[str, bool]) -> None:
+    """Remove what crashes left behind: folders of forgotten jobs, and work folders of finished ones.
+
+    known: job id to whether it is done.
+    """
+    for folder in (settings.data_dir / "jobs").glob("*"):
+        if folder.name not in known:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif known[folder.name]:
+            shutil.rmtree(folder / "work", ignore_errors=True)
+
+
+def check_footage(task: Task) -> dict[str, Any]:
+    """Look at an upload: who is in it, and what is good or bad about it."""
+    upload = uploads.folder(task.settings, task.params["upload"])
+    footage = _probe(task.settings, upload)
+    people = check.find_people(footage, task.progress.part(0.0, 0.3, "stage.check"))
+    pictures = []
+    for person in people:
+        name = f"person_{person.id}.jpg"
+        _write_picture(task.output / name, person.picture)
+        pictures.append({"id": person.id, "picture": name, "share": person.share})
+    track = _track(footage, people[0] if people else None, upload, task.progress.part(0.3, 0.95, "stage.track"))
+    sound = media.read_sound(footage.path, SPEECH_RATE) if footage.has_sound else None
+    report = check.check_footage(footage, track, sound, people)
+    task.progress.at(1.0)
+    return {"report": report.to_dict(), "people": pictures, "kind": footage.kind}
+
+
+def prepare_avatar(task: Task) -> dict[str, Any]:
+    """Make an avatar of an upload and keep it in the library."""
+    params, settings = task.params, task.settings
+    upload = uploads.folder(settings, params["upload"])
+    source = upload / uploads.SOURCE
+    provenance.check_consent(settings.data_dir, params["consent"], "face", source)
+    library = avatars.AvatarLibrary(settings.data_dir)
+    sha256 = provenance.content_hash(source)
+    chosen: int | None = params.get("person")
+    known = library.find(sha256, chosen)
+    if known is not None:
+        return {"avatar": known.id}
+    engine = _lips(params.get("engine", BUILTIN), settings.models_dir, settings.cpu_threads)
+    footage = _probe(settings, upload)
+    weights.ensure(settings.models_dir, engine.info.weights, task.progress.part(0.0, 0.1))
+    people = check.find_people(footage, task.progress.part(0.1, 0.15, "stage.check"))
+    if not people:
+        raise StudioError("no_face")
+    person = people[0] if chosen is None else next((p for p in people if p.id == chosen), None)
+    if person is None:
+        raise StudioError("person_unknown")
+    track = _track(footage, person, upload, task.progress.part(0.15, 0.4, "stage.track"))
+    check.require_usable(footage, track, settings.min_footage_seconds)
+    made = _made(task.work / "avatar")
+    shutil.copyfile(source, made / avatars.FOOTAGE)
+    track.save(made / avatars.TRACK)
+    _write_picture(made / avatars.PICTURE, person.picture)
+    engine.prepare(
+        media.probe(made / avatars.FOOTAGE),
+        track,
+        _made(avatars.engine_folder(made, engine.info.id)),
+        {},
+        task.progress.part(0.4, 1.0, "stage.prepare"),
+    )
+    avatar = library.add(made, params["name"], footage, sha256, chosen, params["consent"])
+    return {"avatar": avatar.id}
+
+
+def extract_voice(task: Task) -> dict[str, Any]:
+    """Find the speech in a clip or in an avatar's footage, and the best reference in it."""
+    params, settings = task.params, task.settings
+    if "avatar" in params:
+        source = avatars.AvatarLibrary(settings.data_dir).get(params["avatar"]).footage
+    else:
+        source = uploads.source(settings, params["upload"])
+    weights.ensure(settings.models_dir, extract.WEIGHTS, task.progress.part(0.0, 0.2))
+    found = extract.extract(
+        source, task.output, settings.models_dir, settings.cpu_threads, task.progress.part(0.2, 1.0, "stage.extract")
+    )
+    result = found.to_dict()
+    _write_json(task.output / "extraction.json", result)
+    return result
+
+
+def clone_voice(task: Task) -> dict[str, Any]:
+    """Learn the voice of an extraction and keep it in the library."""
+    params, settings = task.params, task.settings
+    extraction = settings.data_dir / "jobs" / uploads.checked_id(params["extraction"]) / "output"
+    if not (extraction / "extraction.json").is_file():
+        raise StudioError("extraction_unknown")
+    provenance.check_consent(settings.data_dir, params["consent"], "voice", extraction / "original.wav")
+    engine = _voice(params.get("engine", BUILTIN), settings.models_dir, settings.cpu_threads)
+    weights.ensure(settings.models_dir, engine.info.weights, task.progress.part(0.0, 0.1))
+    made = _made(task.work / "voice")
+    for name in (voices.ORIGINAL, voices.TIMBRE, voices.CLIP):
+        shutil.copyfile(extraction / name, made / name)
+    language, transcript = params["language"], params["transcript"]
+    reference = voices.Reference(made / voices.TIMBRE, made / voices.CLIP, transcript, language)
+    voice = engine.enrol(
+        reference,
+        _made(voices.engine_folder(made, engine.info.id)),
+        task.progress.part(0.1, 0.95, "stage.clone"),
+    )
+    greeting = "Hello, this is my new voice." if language == "en" else "大家好，这是我的新声音。"
+    spoken = media.collect(engine.speak(voice, greeting, script.language_of(greeting), {}))
+    media.write_wav(made / voices.SAMPLE, spoken.samples, spoken.sample_rate)
+    kept = voices.VoiceLibrary(settings.data_dir).add(made, params["name"], language, transcript, params["consent"])
+    shutil.copyfile(kept.sample, task.output / voices.SAMPLE)
+    return {"voice": kept.id, "sample": voices.SAMPLE}
+
+
+def speak(task: Task) -> dict[str, Any]:
+    """Speak a text in a cloned voice, to listen to it."""
+    timeline = _spoken(task, task.params["text"], task.progress.part(0.0, 1.0, "stage.speak"))
+    os.replace(timeline.sound, task.output / "speech.wav")
+    return {"sound": "speech.wav", "seconds": timeline.seconds}
+
+
+def render(task: Task) -> dict[str, Any]:
+    """Render a script with an avatar and a voice."""
+    params, settings = task.params, task.settings
+    avatar = avatars.AvatarLibrary(settings.data_dir).get(params["avatar"])
+    engine = _lips(params.get("engine", BUILTIN), settings.models_dir, settings.cpu_threads)
+    limit = pipeline.PREVIEW_SECONDS if params.get("preview") else None
+    share = pipeline.SPEECH_SHARE
+    timeline = _spoken(task, params["script"], task.progress.part(0.0, share, "stage.speak"), limit)
+    weights.ensure(settings.models_dir, engine.info.weights, task.progress.part(share, share))
+    footage = media.probe(avatar.footage)
+    needed = pipeline.disk_needed(footage.width, footage.height, timeline.seconds)
+    if needed > shutil.disk_usage(settings.data_dir).free:
+        raise StudioError("disk_space_short", needed=needed // 1_000_000)
+    prepared = engine.prepare(
+        footage,
+        avatar.track(),
+        _made(avatar.engine_folder(engine.info.id)),
+        {},
+        task.progress.part(share, share, "stage.prepare"),
+    )
+    result = pipeline.render(
+        timeline,
+        engine,
+        prepared,
+        params.get("options", {}),
+        params.get("label_language", "zh-CN") if params.get("label", True) else None,
+        task.id,
+        task.work,
+        task.output,
+        task.progress.part(share, 1.0, "stage.render"),
+        settings.cpu_threads,
+    )
+    files = {"video": result.video.name, "sound": result.sound.name, "subtitles": result.subtitles.name}
+    return {"files": files, "seconds": result.seconds, "frames": result.frames}
+
+
+def _spoken(task: Task, text: str, progress: Progress, limit: float | None = None) -> pipeline.Timeline:
+    params, settings = task.params, task.settings
+    voice = voices.VoiceLibrary(settings.data_dir).get(params["voice"])
+    engine = _voice(BUILTIN, settings.models_dir, settings.cpu_threads)
+    utterances = script.parse(text, settings.max_script_characters)
+    weights.ensure(settings.models_dir, engine.info.weights, progress.part(0.0, 0.0))
+    # Already there unless the engine is new to this voice.
+    enrolled = engine.enrol(
+        voice.reference, _made(voices.engine_folder(voice.folder, engine.info.id)), progress.part(0.0, 0.0, "stage.clone")
+    )
+    options = {"speed": params.get("speed", 1.0)}
+    return pipeline.speak(utterances, engine, enrolled, options, task.work, progress, limit)
+
+
+def _probe(settings: Settings, upload: Path) -> media.Footage:
+    return media.probe(
+        upload / uploads.SOURCE, max_seconds=settings.max_footage_seconds, max_side=settings.max_side
+    )
+
+
+def _track(footage: media.Footage, person: Person | None, upload: Path, progress: Progress) -> Track:
+    """The track of a person, kept beside the upload: checking and preparing follow the face only once."""
+    kept = upload / f"track_{person.id if person else 'none'}.npz"
+    if not kept.exists():
+        track = track_footage(footage, person, progress)
+        partial = kept.with_suffix(".part")
+        track.save(partial)
+        os.replace(partial, kept)
+    progress.at(1.0)
+    return Track.load(kept)
+
+
+def _write_picture(path: Path, picture: Any) -> None:
+    import cv2
+
+    path.write_bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+KINDS: dict[str, Callable[[Task], dict[str, Any]]] = {
+    "check_footage": check_footage,
+    "prepare_avatar": prepare_avatar,
+    "extract_voice": extract_voice,
+    "clone_voice": clone_voice,
+    "speak": speak,
+    "render": render,
+}
