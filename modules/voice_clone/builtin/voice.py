@@ -1,0 +1,77 @@
+"""What enrolment learns of a person and how a sentence's style is put together from it."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modules.voice_clone.builtin.packs import VoicePacks
+
+Floats = NDArray[np.float32]
+
+FILE = "kokoro_voice.json"
+LOW_VOICE_BELOW_HZ = 165.0
+
+
+@dataclass(frozen=True)
+class Prosody:
+    """A voice pack that lends rhythm and melody, and its median F0 in Hz (Kokoro's own, at scale 1)."""
+
+    pack: str
+    pitch: float
+
+
+LOW = {
+    "zh": Prosody("zm_yunxi", 158.0),
+    "en": Prosody("am_michael", 111.0),
+    "ja": Prosody("jm_kumo", 94.0),
+}
+HIGH = {
+    "zh": Prosody("zf_xiaoxiao", 237.0),
+    "en": Prosody("af_heart", 191.0),
+    "ja": Prosody("jf_alpha", 272.0),
+}
+
+
+@dataclass(frozen=True)
+class LearntVoice:
+    """timbre: the 128 numbers of Kokoro's decoder style; pitch: the person's median F0 in Hz."""
+
+    timbre: tuple[float, ...]
+    pitch: float
+
+    def prosodies(self, language: str) -> tuple[Prosody, ...]:
+        """The packs whose mean lends the prosody for a sentence in ``language``."""
+        low = self.pitch < LOW_VOICE_BELOW_HZ
+        lent = LOW if low else HIGH
+        if language == "mixed":
+            # Measured on mixed sentences: the mean is best for low voices, the Chinese pack ties for high ones.
+            return (lent["zh"], lent["en"]) if low else (lent["zh"],)
+        return (lent[language],)
+
+    def style(self, packs: VoicePacks, language: str, tokens: int) -> Floats:
+        """(256,) style for a sentence of ``tokens`` symbols."""
+        prosody = np.mean([packs.prosody(p.pack, tokens) for p in self.prosodies(language)], axis=0)
+        return np.concatenate([np.asarray(self.timbre, np.float32), prosody]).astype(np.float32)
+
+    def pitch_scale(self, language: str) -> float:
+        """What the predicted F0 is multiplied with so that its median becomes the person's."""
+        own = np.exp(np.mean([np.log(p.pitch) for p in self.prosodies(language)]))
+        return float(self.pitch / own)
+
+    def save(self, folder: Path) -> None:
+        """Write the voice into ``folder``; the file appears whole or not at all."""
+        part = folder / f"{FILE}.part"
+        part.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        os.replace(part, folder / FILE)
+
+    @classmethod
+    def load(cls, folder: Path) -> LearntVoice:
+        """The voice that ``save`` wrote."""
+        stored = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return cls(tuple(stored["timbre"]), stored["pitch"])
