@@ -210,8 +210,8 @@ class JobStore:
     def cancel_asked(self, job_id: str) -> float | None:
         """When the cancel of a job was asked for (Unix seconds), or None."""
         row = self._connection().execute("SELECT cancel_asked FROM jobs WHERE id = ?", (job_id,)).fetchone()
-        # A deleted job is a cancelled one for whoever still works on it.
-        return (row["cancel_asked"] if row else 0.0) if row is None or row["cancel_asked"] is not None else None
+        asked: float | None = row["cancel_asked"]
+        return asked
 
     def cancelled(self, job_id: str) -> None:
         """The worker has let go of a job whose cancel was asked for."""
@@ -255,6 +255,11 @@ class JobStore:
                 (crashed, time.time(), MAX_FRUITLESS_ATTEMPTS),
             )
             database.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'")
+
+    def finished(self) -> dict[str, bool]:
+        """For every job, whether it is done."""
+        rows = self._connection().execute("SELECT id, state FROM jobs")
+        return {row["id"]: row["state"] == "done" for row in rows}
 
     def beat(self, pid: int, born: float) -> None:
         """The worker's sign of life."""

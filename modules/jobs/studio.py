@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ OPTIONAL: dict[str, frozenset[str]] = {
     "render": frozenset({"speed", "preview", "label", "label_language", "options", "engine"}),
 }
 MAX_TITLE = 60
+# A running job is let go of within a second; without a supervisor nobody does it.
+DELETE_PATIENCE = 5.0
 
 
 class Studio:
@@ -114,8 +117,10 @@ class Studio:
 
     def delete(self, job_id: str) -> None:
         """Cancel a job if it runs, forget it and remove its files."""
-        self.store.get(job_id)
         self.store.ask_cancel(job_id)
+        until = time.monotonic() + DELETE_PATIENCE
+        while self.store.get(job_id).state == "running" and time.monotonic() < until:
+            time.sleep(0.05)
         self.store.delete(job_id)
         shutil.rmtree(self.folder(job_id), ignore_errors=True)
 

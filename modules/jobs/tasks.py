@@ -77,18 +77,6 @@ def run(settings: Settings, job_id: str, kind: str, params: dict[str, Any], prog
     return KINDS[kind](task)
 
 
-def tidy(settings: Settings, known: dict[str, bool]) -> None:
-    """Remove what crashes left behind: folders of forgotten jobs, and work folders of finished ones.
-
-    known: job id to whether it is done.
-    """
-    for folder in (settings.data_dir / "jobs").glob("*"):
-        if folder.name not in known:
-            shutil.rmtree(folder, ignore_errors=True)
-        elif known[folder.name]:
-            shutil.rmtree(folder / "work", ignore_errors=True)
-
-
 def check_footage(task: Task) -> dict[str, Any]:
     """Look at an upload: who is in it, and what is good or bad about it."""
     upload = uploads.folder(task.settings, task.params["upload"])

@@ -81,6 +81,16 @@ def run(settings: Settings, store: JobStore, job: Job) -> None:
     log.info("job %s ends", job.id)
 
 
+def tidy(settings: Settings, store: JobStore) -> None:
+    """Remove what crashes left behind: folders of forgotten jobs, and work folders of finished ones."""
+    finished = store.finished()
+    for folder in (settings.data_dir / "jobs").glob("*"):
+        if folder.name not in finished:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif finished[folder.name]:
+            shutil.rmtree(folder / "work", ignore_errors=True)
+
+
 def _parent_lives(parent: psutil.Process | None) -> bool:
     return parent is not None and parent.is_running() and parent.status() != psutil.STATUS_ZOMBIE
 
@@ -105,6 +115,7 @@ def main() -> None:
 
     store.beat(os.getpid(), me.create_time())
     store.recover()
+    tidy(settings, store)
     threading.Thread(target=beat, name="heartbeat", daemon=True).start()
     idle_since = time.monotonic()
     try:
