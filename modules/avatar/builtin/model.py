@@ -1,0 +1,107 @@
+"""One prepared avatar of the built-in engine, as it lies on disk and in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modules.avatar.builtin.crops import CropStore
+from modules.avatar.builtin.footage import mouth_boxes
+from modules.avatar.builtin.regress import SpeechToShape
+from modules.avatar.builtin.selection import OPENING_WEIGHT, Units
+from modules.avatar.builtin.shapes import FaceShapes, ShapeSpace, face_shapes, opening
+from modules.avatar.builtin.warp import Box
+from modules.errors import StudioError
+
+MODEL = "model.npz"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class PersonModel:
+    """What was learnt of a person, and the frames to take mouths from.
+
+    frames (N,) rising frame numbers; landmarks (N, 478, 3) float32 at them; size (2,) width and height.
+    """
+
+    frames: np.ndarray
+    landmarks: np.ndarray
+    size: np.ndarray
+    space: ShapeSpace
+    speech: SpeechToShape
+
+    def save(self, folder: Path) -> None:
+        """Write MODEL into ``folder``."""
+        arrays: dict[str, Any] = {f"shape.{name}": value for name, value in vars(self.space).items()}
+        arrays |= {f"speech.{name}": value for name, value in self.speech.to_arrays().items()}
+        for name in ("frames", "landmarks", "size"):
+            arrays[name] = getattr(self, name)
+        with open(folder / MODEL, "wb") as file:
+            np.savez(file, version=VERSION, **arrays)
+
+    @classmethod
+    def load(cls, folder: Path) -> PersonModel:
+        """What ``save`` wrote; StudioError('avatar_broken') where it cannot be read."""
+        try:
+            with np.load(folder / MODEL, allow_pickle=False) as data:
+                arrays = {name: data[name] for name in data.files}
+            return cls(
+                arrays["frames"],
+                arrays["landmarks"],
+                arrays["size"],
+                ShapeSpace(**_group(arrays, "shape.")),
+                SpeechToShape.from_arrays(_group(arrays, "speech.")),
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StudioError("avatar_broken", name=MODEL) from error
+
+
+def is_current(folder: Path) -> bool:
+    """True when ``folder`` holds a model of this version of the engine."""
+    try:
+        with np.load(folder / MODEL, allow_pickle=False) as data:
+            return bool(data["version"] == VERSION)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _group(arrays: dict[str, np.ndarray], start: str) -> dict[str, np.ndarray]:
+    return {name[len(start) :]: value for name, value in arrays.items() if name.startswith(start)}
+
+
+class LoadedPerson:
+    """A PersonModel with everything that follows from it, ready for drawing."""
+
+    def __init__(self, folder: Path) -> None:
+        model = PersonModel.load(folder)
+        self.space, self.speech, self.frames = model.space, model.speech, model.frames
+        self.crops = CropStore(folder)
+        self.shapes: FaceShapes = face_shapes(model.landmarks, model.frames)
+        self.points = model.landmarks[:, :, :2].astype(np.float64)
+        self.boxes: list[Box] = mouth_boxes(self.shapes, *model.size.tolist())[0]
+        self.lower = self.shapes.lower
+        self.pose = self.shapes.motion.angles()
+        codes = self.space.encode(self.lower)
+        self._code_scale = 1 / self.space.deviation[0]
+        self._open_scale = OPENING_WEIGHT / max(float(opening(self.lower).std()), 1e-6)
+        self.units = Units(self.vectors(codes, opening(self.lower)), self.pose, self.frames)
+        self.transitions = self.units.transition_costs()
+        self._index = {frame: number for number, frame in enumerate(self.frames.tolist())}
+
+    def vectors(self, codes: np.ndarray, openings: np.ndarray) -> np.ndarray:
+        """(T, K + 1) what unit selection compares, for (T, K) codes and (T,) openings."""
+        return np.concatenate([codes * self._code_scale, openings[:, None] * self._open_scale], axis=1)
+
+    def number_of(self, frame: int) -> int | None:
+        """Where footage frame ``frame`` stands among the stored ones."""
+        return self._index.get(frame)
+
+    def nearest(self, frame: int) -> int:
+        """Where footage frame ``frame``, or the stored one nearest to it, stands among the stored ones."""
+        place = int(np.searchsorted(self.frames, frame))
+        if place == len(self.frames) or (place and frame - self.frames[place - 1] < self.frames[place] - frame):
+            place -= 1
+        return place

@@ -1,0 +1,97 @@
+"""From mouth shapes wanted to a drawing plan: which units, blended how, in which geometry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from modules.avatar.builtin.model import LoadedPerson
+from modules.avatar.builtin.selection import Blend, cheapest_path, cross_fades
+from modules.avatar.builtin.shapes import LIP_COUNT, opening
+from modules.face import landmarks as at
+
+# Share of the way from the unit's own geometry to the wanted one.
+FOLLOW = 0.8
+# An opening may grow to this share (and a bit) of the unit's own; closing fully needs a nearly closed unit.
+GROW, GROW_MORE = 1.3, 0.012
+SHRINK, CLOSABLE = 0.65, 0.07
+GEOMETRY_SIGMA, DEPTH_SIGMA = 0.6, 1.0
+# The wanted geometry fades to the base's own above the lips and towards the ears (eye distances).
+FADE_ABOVE, FADE_HEIGHT = 0.22, 0.22
+FADE_SIDE, FADE_WIDTH = 0.40, 0.22
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One frame to draw: ``base`` is the number of its stored frame, goal (115, 2) in frame pixels."""
+
+    base: int
+    blend: Blend
+    goal: np.ndarray
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A stretch of output: codes (T, K), the stored numbers (T,) of the base frames."""
+
+    codes: np.ndarray
+    bases: np.ndarray
+
+    def after(self, count: int) -> Wanted:
+        """Without the first ``count`` frames."""
+        return Wanted(self.codes[count:], self.bases[count:])
+
+    def joined(self, later: Wanted) -> Wanted:
+        """This stretch and then ``later``."""
+        return Wanted(np.concatenate([self.codes, later.codes]), np.concatenate([self.bases, later.bases]))
+
+
+def choose_units(person: LoadedPerson, wanted: Wanted, previous: int | None) -> np.ndarray:
+    """(T,) the units to show, going on from ``previous``."""
+    vectors = person.vectors(wanted.codes, opening(person.space.decode(wanted.codes)))
+    targets = person.units.target_costs(vectors, person.pose[wanted.bases])
+    return cheapest_path(targets, person.transitions, previous)
+
+
+def drawings(person: LoadedPerson, wanted: Wanted, path: np.ndarray) -> list[Drawing]:
+    """What to draw for each frame of a stretch whose units are chosen; smooth within the stretch."""
+    blends = cross_fades(path, person.frames)
+    lower = person.lower
+    source = np.stack(
+        [sum(share * lower[unit, :, :2] for unit, share in zip(b.units, b.shares, strict=True)) for b in blends]
+    )
+    goal = _limited(person, source, person.space.decode(wanted.codes))
+    goal = gaussian_filter1d(goal, GEOMETRY_SIGMA, axis=0, mode="nearest")
+    depth = gaussian_filter1d(lower[path, :, 2], DEPTH_SIGMA, axis=0, mode="nearest")
+    own = gaussian_filter1d(lower[wanted.bases], GEOMETRY_SIGMA, axis=0, mode="nearest")
+    share = _fade(person)[None, :, None]
+    shape = share * np.concatenate([goal, depth[..., None]], -1) + (1 - share) * own
+    pixels = person.shapes.motion.to_picture(shape, wanted.bases)[:, :, :2]
+    return [Drawing(int(base), blend, xy) for base, blend, xy in zip(wanted.bases, blends, pixels, strict=True)]
+
+
+def _limited(person: LoadedPerson, source: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """(T, 115, 2) from the units' shapes towards the wanted ones, as far as a warp of real pixels can go."""
+    own = opening(source)
+    aimed = own + FOLLOW * (opening(wanted) - own)
+    allowed = np.clip(aimed, np.where(own < CLOSABLE, 0, SHRINK * own), GROW * own + GROW_MORE)
+    correction = (allowed - aimed)[:, None, None] * person.space.open_motion
+    return np.asarray(source + FOLLOW * (wanted - source) + correction)
+
+
+def _fade(person: LoadedPerson) -> np.ndarray:
+    """(115,) how far each LOWER point follows the wanted geometry: 1 at the lips, 0 at nose and ears."""
+    points = person.shapes.reference[list(at.LOWER)]
+    lips_top = person.shapes.reference[list(at.LIPS), 1].min()
+    down = _step((points[:, 1] - (lips_top - FADE_ABOVE)) / FADE_HEIGHT)
+    side = 1 - _step((np.abs(points[:, 0]) - FADE_SIDE) / FADE_WIDTH)
+    fade = down * side
+    fade[:LIP_COUNT] = 1
+    return fade
+
+
+def _step(x: np.ndarray) -> np.ndarray:
+    inside = np.clip(x, 0, 1)
+    return np.asarray(inside**2 * (3 - 2 * inside))

@@ -1,0 +1,213 @@
+"""Drawing one mouth: thin-plate warps of base and source into one geometry, colour fitted, blended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from modules.face import landmarks as at
+
+LOWER = list(at.LOWER)
+ANCHORS = list(dict.fromkeys((*at.LOWER, *at.UPPER)))
+OUTLINE = list(at.LOWER_FACE_OUTLINE)
+LIPS_OUTLINE = list(at.LIPS_OUTER)
+# All in eye distances.
+MASK_ERODE, MASK_BLUR = 0.16, 0.07
+LIPS_GROW = 0.06
+COLOR_SIGMA = 0.22
+FEATHER = 0.12
+GRID = 0.075
+COLOR_SHRINK = 4
+BORDER_POINTS = 5
+SMOOTHNESS = 1e-3
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of a picture: left and top inclusive, right and bottom exclusive, in pixels."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def corner(self) -> np.ndarray:
+        return np.array([self.left, self.top], np.float64)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A piece of a frame: pixels (h, w, 3) uint8 BGR whose corner lies at (left, top) of the frame."""
+
+    pixels: np.ndarray
+    left: int
+    top: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """A crop to take a mouth from, with its (478, 2) landmarks in frame pixels and its share."""
+
+    crop: Crop
+    points: np.ndarray
+    share: float
+
+
+def border(box: Box) -> np.ndarray:
+    """(16, 2) points round the box, which hold the warp still there."""
+    across = np.linspace(box.left, box.right, BORDER_POINTS)
+    along = np.linspace(box.top, box.bottom, BORDER_POINTS)[1:-1]
+    rim = [(x, y) for x in across for y in (box.top, box.bottom)]
+    rim += [(x, y) for y in along for x in (box.left, box.right)]
+    return np.array(rim, np.float64)
+
+
+def warp_maps(goal: np.ndarray, origins: list[np.ndarray], box: Box, step: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """For each of ``origins`` (P, 2): where each pixel of ``box`` comes from when origin moves to ``goal`` (P, 2).
+
+    Thin-plate splines (F. Bookstein, 1989) on a grid of ``step`` pixels, filled linearly; all share one
+    factorisation because they share the goal. Returns (h, w) float32 x and y maps in frame pixels.
+    """
+    unit = 100.0  # keeps the system well conditioned
+    count = len(goal)
+    placed = (goal - box.corner) / unit
+    system = np.zeros((count + 3, count + 3))
+    system[:count, :count] = _kernel(placed, placed) + SMOOTHNESS * np.eye(count)
+    system[:count, count] = 1
+    system[:count, count + 1 :] = placed
+    system[count:, :count] = system[:count, count:].T
+    moves = np.zeros((count + 3, 2 * len(origins)))
+    moves[:count] = np.concatenate([origin - goal for origin in origins], axis=1)
+    weights = np.linalg.solve(system, moves)
+    grid_x, grid_y = np.arange(0, box.width + step, step), np.arange(0, box.height + step, step)
+    grid = np.stack(np.meshgrid(grid_x, grid_y), -1).reshape(-1, 2) / unit
+    field = _kernel(grid, placed) @ weights[:count] + weights[count] + grid @ weights[count + 1 :]
+    field = field.reshape(len(grid_y), len(grid_x), -1).astype(np.float32)
+    scale = np.array([[step, 0, 0], [0, step, 0]], np.float32)
+    xs = np.arange(box.width, dtype=np.float32) + box.left
+    ys = np.arange(box.height, dtype=np.float32)[:, None] + box.top
+    maps = []
+    for number in range(len(origins)):
+        dense = cv2.warpAffine(
+            np.ascontiguousarray(field[..., 2 * number : 2 * number + 2]), scale, (box.width, box.height),
+            flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE,
+        )
+        maps.append((dense[..., 0] + xs, dense[..., 1] + ys))
+    return maps
+
+
+def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(N, M) thin-plate kernel r^2 log r^2 of (N, 2) and (M, 2) points."""
+    squared = np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * a @ b.T, 0)
+    return np.asarray(squared * np.log(squared + 1e-9))
+
+
+def similarity(origin: np.ndarray, goal: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """``points`` (Q, 2) carried by the best similarity from ``origin`` (P, 2) to ``goal`` (P, 2)."""
+    a, b = origin - origin.mean(0), goal - goal.mean(0)
+    real = (a * b).sum() / (a**2).sum()
+    turned = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() / (a**2).sum()
+    matrix = np.array([[real, turned], [-turned, real]])
+    return np.asarray((points - origin.mean(0)) @ matrix + goal.mean(0))
+
+
+def sample(crop: Crop, map_x: np.ndarray, map_y: np.ndarray) -> np.ndarray:
+    """(h, w, 3) uint8: the crop's pixels at the frame positions of the maps."""
+    return cv2.remap(
+        crop.pixels, map_x - np.float32(crop.left), map_y - np.float32(crop.top),
+        cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE,
+    )
+
+
+def draw_mouth(
+    base: Crop, base_points: np.ndarray, goal: np.ndarray, sources: list[Source], box: Box
+) -> tuple[np.ndarray, np.ndarray]:
+    """The part ``box`` of a frame with its lower face moved to ``goal`` and filled from ``sources``.
+
+    base: crop of the frame, larger than ``box``; base_points (478, 2) its landmarks; goal (115, 2) where
+    the LOWER points shall be; all in frame pixels. Returns (h, w, 3) uint8 BGR and its (h, w) uint8 mask.
+    """
+    eyes = float(np.linalg.norm(base_points[at.EYE_OUTER_LEFT] - base_points[at.EYE_OUTER_RIGHT]))
+    moved = base_points.copy()
+    moved[LOWER] = goal
+    rim = border(box)
+    near = _near(moved[ANCHORS], box, eyes)
+    anchors = [point for point, is_near in zip(ANCHORS, near, strict=True) if is_near]
+    goals = np.concatenate([moved[anchors], rim])
+    origins = [np.concatenate([base_points[anchors], rim])]
+    for source in sources:
+        outside = similarity(moved[ANCHORS], source.points[ANCHORS], rim)
+        origins.append(np.concatenate([source.points[anchors], outside]))
+    maps = warp_maps(goals, origins, box, max(6, round(GRID * eyes)))
+    background = sample(base, *maps[0])
+    mouth = sample(sources[0].crop, *maps[1])
+    if len(sources) > 1:
+        other = sample(sources[1].crop, *maps[2])
+        mouth = cv2.addWeighted(mouth, sources[0].share, other, sources[1].share, 0)
+    inside, lips = _masks(moved, box, eyes)
+    tint = _color_offset(background, mouth, inside, lips, eyes)
+    share = inside[..., None]
+    blended = background + (mouth.astype(np.float32) + tint - background) * share
+    return np.clip(blended + 0.5, 0, 255).astype(np.uint8), feather(box, eyes)
+
+
+def _near(points: np.ndarray, box: Box, eyes: float) -> np.ndarray:
+    """(P,) bool: which (P, 2) points lie in the box or close to it."""
+    reach = 0.3 * eyes
+    low, high = box.corner - reach, box.corner + (box.width + reach, box.height + reach)
+    return np.asarray(((points >= low) & (points <= high)).all(1))
+
+
+def _masks(points: np.ndarray, box: Box, eyes: float) -> tuple[np.ndarray, np.ndarray]:
+    """(h, w) float32 0 to 1: how far the mouth replaces the base, and where the lips are."""
+    lower = _filled(points[OUTLINE], box)
+    lower = cv2.erode(lower, _disc(MASK_ERODE * eyes))
+    lower = cv2.GaussianBlur(lower, (0, 0), MASK_BLUR * eyes)
+    lips = cv2.dilate(_filled(points[LIPS_OUTLINE], box), _disc(LIPS_GROW * eyes))
+    return lower.astype(np.float32) / 255, lips.astype(np.float32) / 255
+
+
+def _filled(outline: np.ndarray, box: Box) -> np.ndarray:
+    picture = np.zeros((box.height, box.width), np.uint8)
+    cv2.fillPoly(picture, [np.round((outline - box.corner) * 8).astype(np.int32)], 255, shift=3, lineType=cv2.LINE_AA)
+    return picture
+
+
+def _disc(diameter: float) -> np.ndarray:
+    side = max(3, int(diameter)) // 2 * 2 + 1
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+
+
+def _color_offset(base: np.ndarray, mouth: np.ndarray, inside: np.ndarray, lips: np.ndarray, eyes: float) -> np.ndarray:
+    """(h, w, 3) float32 slow colour difference that makes ``mouth`` meet ``base`` on the skin around the lips."""
+    height, width = inside.shape
+    small = (max(8, width // COLOR_SHRINK), max(8, height // COLOR_SHRINK))
+
+    def shrink(picture: np.ndarray) -> np.ndarray:
+        return cv2.resize(picture, small, interpolation=cv2.INTER_AREA)
+
+    weight = shrink(((inside > 0.02) * (1 - lips) * (1 - 0.75 * inside)).astype(np.float32))
+    difference = shrink(base).astype(np.float32) - shrink(mouth)
+    sigma = COLOR_SIGMA * eyes / COLOR_SHRINK
+    total = cv2.GaussianBlur(difference * weight[..., None], (0, 0), sigma)
+    amount = cv2.GaussianBlur(weight, (0, 0), sigma) + 1e-3
+    return cv2.resize(total / amount[..., None], (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def feather(box: Box, eyes: float) -> np.ndarray:
+    """(h, w) uint8 mask of the box that fades to 0 at its border."""
+    inset = max(4, int(FEATHER * eyes))
+    mask = np.zeros((box.height, box.width), np.uint8)
+    mask[inset:-inset, inset:-inset] = 255
+    return cv2.GaussianBlur(mask, (0, 0), inset * 0.35)

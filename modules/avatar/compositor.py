@@ -1,0 +1,30 @@
+"""Pasting a drawn face into its frame without touching the rest of the picture."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from modules.avatar.base import FaceFrame
+from modules.media import I420, planes, to_i420
+
+
+def paste(frame: I420, face: FaceFrame) -> I420:
+    """``frame`` ((3H/2, W) I420, changed in place) with the patch of ``face`` blended in.
+
+    Only the patch is converted to I420, and planes are blended there, so a pixel where the mask is 0
+    keeps exactly the value that was decoded.
+    """
+    if face.patch is None:
+        return frame
+    height, width = face.patch.shape[:2]
+    patch = planes(to_i420(np.ascontiguousarray(face.patch)))
+    mask = np.full((height, width), 255, np.uint8) if face.mask is None else face.mask
+    # A chroma sample covers 2 x 2 pixels; it changes as far as they do on the whole.
+    quarter = mask.reshape(height // 2, 2, width // 2, 2).astype(np.uint16).sum((1, 3))
+    shares = (mask.astype(np.int32), quarter.astype(np.int32), quarter.astype(np.int32))
+    for target, source, share, step, full in zip(planes(frame), patch, shares, (1, 2, 2), (255, 1020, 1020), strict=True):
+        top, left = face.top // step, face.left // step
+        part = target[top : top + height // step, left : left + width // step]
+        change = (source.astype(np.int32) - part) * share
+        part += ((2 * change + full) // (2 * full)).astype(np.uint8)
+    return frame
