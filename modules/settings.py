@@ -52,4 +52,6 @@ def load(**command_line: Any) -> Settings:
     file = data_dir / "settings.toml"
     from_file = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     settings = Settings(**{**from_file, **given, "data_dir": data_dir})
-    return settings.model_copy(update={"data_dir": settings.data_dir.resolve(), "models_dir": settings.models_dir.resolve()})
+    return settings.model_copy(
+        update={"data_dir": settings.data_dir.resolve(), "models_dir": settings.models_dir.resolve()}
+    )

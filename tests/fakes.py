@@ -29,9 +29,7 @@ class FakeVoice:
     def enrol(self, reference: Reference, folder: Path, progress: Progress) -> EnrolledVoice:
         return EnrolledVoice("fake", folder)
 
-    def speak(
-        self, voice: EnrolledVoice, text: str, language: str, options: Mapping[str, Any]
-    ) -> Iterator[AudioChunk]:
+    def speak(self, voice: EnrolledVoice, text: str, language: str, options: Mapping[str, Any]) -> Iterator[AudioChunk]:
         self.spoken.append(text)
         samples = round(len(text) * SECONDS_PER_CHARACTER * RATE)
         yield AudioChunk(np.sin(np.arange(samples) * 2 * np.pi * 440 / RATE).astype(np.float32) * 0.5, RATE)

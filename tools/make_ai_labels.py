@@ -1,4 +1,7 @@
-"""Draw the visible AI label into modules/data (needs Pillow and Noto Sans CJK, OFL): python tools/make_ai_labels.py FONT"""
+"""Draw the visible AI label into modules/data: python tools/make_ai_labels.py FONT
+
+Needs Pillow; FONT is Noto Sans CJK Bold (OFL).
+"""
 
 import sys
 from pathlib import Path

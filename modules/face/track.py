@@ -97,32 +97,36 @@ class FaceTracker:
             if score >= MIN_SCORE:
                 return self._keep(points), score
             self._region = None
-        detection = self._choose(self._detector.detect_all(picture))
-        if detection is None:
-            return None, 0.0
-        points, score = self._mesh.points(picture, region_of_detection(detection))
-        if score >= MIN_SCORE:
-            # The detection's region is rough; a second look through the points' own one is as good as tracking.
-            points, score = self._mesh.points(picture, region_of_points(points))
-        return (self._keep(points), score) if score >= MIN_SCORE else (None, score)
+        score = 0.0
+        for detection in self._by_preference(self._detector.detect_all(picture)):
+            points, score = self._mesh.points(picture, region_of_detection(detection))
+            if score >= MIN_SCORE:
+                # The detection's region is rough; a second look through the points' own one is as good as tracking.
+                points, score = self._mesh.points(picture, region_of_points(points))
+            if score >= MIN_SCORE:
+                return self._keep(points), score
+        return None, score
 
     def _keep(self, points: np.ndarray) -> np.ndarray:
         self._region = region_of_points(points)
         self._last_box = np.concatenate([points[:468, :2].min(0), points[:468, :2].max(0)])
         return points
 
-    def _choose(self, detections: list[Detection]) -> Detection | None:
-        """The face nearest to where the person was; the largest one when nobody was followed yet."""
-        if not detections:
-            return None
+    def _by_preference(self, detections: list[Detection]) -> list[Detection]:
+        """Faces that may be the person: nearest to where it was, or largest first when nobody was followed yet.
+
+        The mesh has the last word on each: a detector takes hands and patterns for faces now and then.
+        """
         if self._last_box is None:
-            return max(detections, key=lambda d: d.side)
+            return sorted(detections, key=lambda d: -d.side)
         center = (self._last_box[:2] + self._last_box[2:]) / 2
-        side = max(self._last_box[2:] - self._last_box[:2])
-        nearest = min(detections, key=lambda d: float(np.linalg.norm(d.center - center)))
-        if len(detections) > 1 and np.linalg.norm(nearest.center - center) > SAME_PERSON_REACH * side:
-            return None
-        return nearest
+        reach = SAME_PERSON_REACH * max(self._last_box[2:] - self._last_box[:2])
+
+        def distance(detection: Detection) -> float:
+            return float(np.linalg.norm(detection.center - center))
+
+        near = [d for d in detections if distance(d) <= reach] if len(detections) > 1 else detections
+        return sorted(near, key=distance)
 
 
 def frame_state(points: np.ndarray | None, pose: np.ndarray, width: int, height: int) -> FrameState:

@@ -149,8 +149,8 @@ class JobStore:
             raise StudioError("job_unknown")
         return _job(row)
 
-    def list(self, limit: int = 100, kinds: Sequence[str] | None = None) -> list[Job]:
-        """Newest first."""
+    def newest(self, limit: int = 100, kinds: Sequence[str] | None = None) -> list[Job]:
+        """Jobs, newest first."""
         where = f"WHERE kind IN ({','.join('?' * len(kinds))})" if kinds else ""
         rows = self._connection().execute(
             f"SELECT * FROM jobs {where} ORDER BY created DESC LIMIT ?", (*(kinds or ()), limit)
@@ -204,7 +204,8 @@ class JobStore:
                 "UPDATE jobs SET state = 'cancelled', finished = ? WHERE id = ? AND state = 'queued'", (now, job_id)
             )
             database.execute(
-                "UPDATE jobs SET cancel_asked = coalesce(cancel_asked, ?) WHERE id = ? AND state = 'running'", (now, job_id)
+                "UPDATE jobs SET cancel_asked = coalesce(cancel_asked, ?) WHERE id = ? AND state = 'running'",
+                (now, job_id),
             )
 
     def cancel_asked(self, job_id: str) -> float | None:

@@ -105,7 +105,7 @@ class Studio:
 
     def jobs(self, limit: int = 100, kinds: Sequence[str] | None = None) -> list[Job]:
         """Newest first."""
-        return self.store.list(limit, kinds)
+        return self.store.newest(limit, kinds)
 
     def cancel(self, job_id: str) -> None:
         """Ask a job to stop; it does so within a second."""

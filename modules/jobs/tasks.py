@@ -30,7 +30,7 @@ from modules.settings import Settings
 from modules.speech import extract
 from modules.voice_clone import library as voices
 from modules.voice_clone import registry as voice_clone
-from modules.voice_clone.base import VoiceEngine
+from modules.voice_clone.base import Reference, VoiceEngine
 
 BUILTIN = "builtin"
 SPEECH_RATE = 16000  # of the recogniser and of the voice activity detector
@@ -161,7 +161,7 @@ def clone_voice(task: Task) -> dict[str, Any]:
     for name in (voices.ORIGINAL, voices.TIMBRE, voices.CLIP):
         shutil.copyfile(extraction / name, made / name)
     language, transcript = params["language"], params["transcript"]
-    reference = voices.Reference(made / voices.TIMBRE, made / voices.CLIP, transcript, language)
+    reference = Reference(made / voices.TIMBRE, made / voices.CLIP, transcript, language)
     voice = engine.enrol(
         reference,
         _made(voices.engine_folder(made, engine.info.id)),
@@ -226,16 +226,16 @@ def _spoken(task: Task, text: str, progress: Progress, limit: float | None = Non
     weights.ensure(settings.models_dir, engine.info.weights, progress.part(0.0, 0.0))
     # Already there unless the engine is new to this voice.
     enrolled = engine.enrol(
-        voice.reference, _made(voices.engine_folder(voice.folder, engine.info.id)), progress.part(0.0, 0.0, "stage.clone")
+        voice.reference,
+        _made(voices.engine_folder(voice.folder, engine.info.id)),
+        progress.part(0.0, 0.0, "stage.clone"),
     )
     options = {"speed": params.get("speed", 1.0)}
     return pipeline.speak(utterances, engine, enrolled, options, task.work, progress, limit)
 
 
 def _probe(settings: Settings, upload: Path) -> media.Footage:
-    return media.probe(
-        upload / uploads.SOURCE, max_seconds=settings.max_footage_seconds, max_side=settings.max_side
-    )
+    return media.probe(upload / uploads.SOURCE, max_seconds=settings.max_footage_seconds, max_side=settings.max_side)
 
 
 def _track(footage: media.Footage, person: Person | None, upload: Path, progress: Progress) -> Track:

@@ -119,7 +119,7 @@ def main() -> None:
     threading.Thread(target=beat, name="heartbeat", daemon=True).start()
     idle_since = time.monotonic()
     try:
-        while _parent_lives(parent) and time.monotonic() - idle_since < IDLE_SECONDS or store.waiting():
+        while (_parent_lives(parent) and time.monotonic() - idle_since < IDLE_SECONDS) or store.waiting():
             job = store.claim()
             if job is None:
                 time.sleep(POLL_SECONDS)

@@ -24,7 +24,9 @@ def main() -> None:
         prepared = time.monotonic()
         first = watch.run("render", avatar=avatar, voice=voice, script=SCRIPT_A)
         whole = time.monotonic() - began
-        print(f"avatar and voice {prepared - began:.0f} s; stages: { {k: round(v, 1) for k, v in watch.stages.items()} }")
+        print(
+            f"avatar and voice {prepared - began:.0f} s; stages: { {k: round(v, 1) for k, v in watch.stages.items()} }"
+        )
         rate = first["frames"] / watch.stages["stage.render"]
         again = Watch(house)
         began = time.monotonic()

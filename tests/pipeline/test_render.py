@@ -38,7 +38,12 @@ def spoken(work: Path, voice: FakeVoice, text: str = SCRIPT, limit: float | None
 
 
 def rendered(
-    work: Path, output: Path, avatar: PreparedAvatar, timeline: pipeline.Timeline, lips: FakeLips, label: str | None = None
+    work: Path,
+    output: Path,
+    avatar: PreparedAvatar,
+    timeline: pipeline.Timeline,
+    lips: FakeLips,
+    label: str | None = None,
 ) -> pipeline.RenderResult:
     return pipeline.render(timeline, lips, avatar, {}, label, "f" * 32, work, output, Progress(), 2)
 
@@ -46,7 +51,9 @@ def rendered(
 def levels(video: Path) -> list[float]:
     """Mean luma of the square in each frame."""
     with av.open(str(video)) as container:
-        return [float(f.to_ndarray(format="gray")[4 : MARK - 4, 4 : MARK - 4].mean()) for f in container.decode(video=0)]
+        return [
+            float(f.to_ndarray(format="gray")[4 : MARK - 4, 4 : MARK - 4].mean()) for f in container.decode(video=0)
+        ]
 
 
 def test_picture_and_sound_are_exact_to_the_last_frame(tmp_path: Path, avatar: PreparedAvatar) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -58,7 +59,7 @@ def test_joined_segments_are_one_film(tmp_path: Path, preset: str) -> None:
     cuts = [0, 30, 31, 33, 36, 60, 61, 90, 131]
     segments = [
         write_segment(tmp_path / f"{number}.mp4", first, last, preset=preset, crf=10)
-        for number, (first, last) in enumerate(zip(cuts, cuts[1:], strict=False))
+        for number, (first, last) in enumerate(itertools.pairwise(cuts))
     ]
     total = cuts[-1]
     media.write_wav(tmp_path / "sound.wav", media.resample(clicks(total / 25), SOUND_RATE, 24000), 24000)
@@ -77,7 +78,7 @@ def test_joined_segments_are_one_film(tmp_path: Path, preset: str) -> None:
         ticks = [round(pts * video.time_base * 25, 6) for _, pts in packets]
         assert sorted(ticks) == list(range(total))
         decode_times = [dts for dts, _ in packets]
-        assert all(later > earlier for earlier, later in zip(decode_times, decode_times[1:], strict=False))
+        assert all(later > earlier for earlier, later in itertools.pairwise(decode_times))
         assert all(dts <= pts for dts, pts in packets)
     footage = media.probe(output)
     assert footage.frame_count == total

@@ -27,7 +27,13 @@ def test_sentences(source: str, expected: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("text", "language"),
-    [("大家好。", "zh"), ("Hello there.", "en"), ("请打开YouTube频道。", "mixed"), ("こんにちは。", "ja"), ("A座302室。", "zh")],
+    [
+        ("大家好。", "zh"),
+        ("Hello there.", "en"),
+        ("请打开YouTube频道。", "mixed"),
+        ("こんにちは。", "ja"),
+        ("A座302室。", "zh"),
+    ],
 )
 def test_language(text: str, language: str) -> None:
     assert script.language_of(text) == language
