@@ -1,0 +1,90 @@
+"""The page: one wizard a language, on one server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from modules import translate
+from modules.settings import Settings
+from modules.ui import html, language
+from modules.ui.avatar import AvatarTab
+from modules.ui.page import TABS, Choices, Page
+from modules.ui.projects import ProjectsTab
+from modules.ui.render import RenderTab
+from modules.ui.script import ScriptTab
+from modules.ui.voice import VoiceTab
+
+if TYPE_CHECKING:
+    from modules.jobs.studio import Studio
+
+STYLE = Path(__file__).with_name("style.css")
+FONTS = ["system-ui", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif"]
+BUILDERS = {"avatar": AvatarTab, "voice": VoiceTab, "script": ScriptTab, "render": RenderTab, "projects": ProjectsTab}
+
+
+def _build_page(blocks: gr.Blocks, studio: Studio, settings: Settings, tag: str) -> None:
+    """One language's wizard, inside the Blocks context."""
+    choices = Choices()
+    with gr.Row(elem_classes="fs-header"):
+        name, tagline = translate.text("ui.name", tag), translate.text("ui.tagline", tag)
+        html.panel(f'<div class="fs-brand"><b>{name}</b><span>{tagline}</span></div>', name="brand")
+        html.panel(language.switch(tag), name="language")
+    with gr.Tabs(elem_classes="fs-steps", elem_id="steps") as tabs:
+        page = Page(studio, settings, tag, blocks, choices, tabs)
+        for step in TABS:
+            page.tab[step] = gr.Tab(page.t(f"ui.tab.{step}"), id=step, elem_id=f"tab-{step}", render_children=True)
+        for step in TABS:
+            with page.tab[step]:
+                BUILDERS[step](page)
+    for step in TABS:
+        page.on([page.tab[step].select], lambda step=step: step, outputs=[choices.tab], queue=False)
+    page.on([blocks.load], lambda step: gr.Tabs(selected=step if step in TABS else TABS[0]), [choices.tab], [tabs])
+
+
+def build(studio: Studio, settings: Settings) -> gr.Blocks:
+    """The whole app, not yet launched."""
+    with gr.Blocks(title="分身 Fenshen Studio", analytics_enabled=False, fill_width=False) as blocks:
+        _build_page(blocks, studio, settings, "zh-CN")
+    for tag, path in language.PATHS.items():
+        if path:
+            with blocks.route(translate.LANGUAGES[tag], f"/{path}", show_in_navbar=False):
+                _build_page(blocks, studio, settings, tag)
+    return blocks
+
+
+def theme() -> gr.themes.Base:
+    """Calm and plain, with the system's own fonts: nothing is fetched from anywhere."""
+    return gr.themes.Base(
+        primary_hue=gr.themes.colors.teal,
+        neutral_hue=gr.themes.colors.slate,
+        radius_size=gr.themes.sizes.radius_lg,
+        spacing_size=gr.themes.sizes.spacing_md,
+        font=FONTS,
+        font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
+    )
+
+
+def launch_options(settings: Settings) -> dict[str, Any]:
+    """How the app is to be launched."""
+    folders = [settings.data_dir / name for name in ("jobs", "avatars", "voices")]
+    return {
+        "server_name": settings.host,
+        "server_port": settings.port,
+        "share": settings.share,
+        "auth": settings.login,
+        "max_file_size": settings.max_upload_mb * 1_000_000,
+        "allowed_paths": [str(folder) for folder in folders],
+        "theme": theme(),
+        "css_paths": STYLE,
+        "head": language.HEAD,
+        "footer_links": [],
+        "run_history": False,
+        "show_error": False,
+        "ssr_mode": False,
+        "mcp_server": False,
+        "pwa": False,
+        "enable_monitoring": False,
+    }

@@ -1,0 +1,127 @@
+"""One language's page: its texts, and how its events answer.
+
+The wizard is built once for each language, at an address of its own. A
+handler's language is that of the page it was built for, so labels, messages,
+progress and errors all come from one place: ``Page.t``.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import gradio as gr
+
+from modules import translate
+from modules.errors import StudioError
+from modules.settings import Settings
+
+if TYPE_CHECKING:
+    from modules.jobs.studio import Studio
+
+log = logging.getLogger("ui")
+Handler = Callable[..., Any]
+TABS = ("avatar", "voice", "script", "render", "projects")
+# Browser states are encrypted with this in the browser's own storage; it is no secret
+# (the page carries it), but it must stay the same for a state to outlive the server.
+STORAGE_SECRET = "fenshen-studio-1"
+
+
+def browser_state(name: str, value: Any = None) -> gr.BrowserState:
+    """A value that this browser keeps over reloads, in every language and tab."""
+    return gr.BrowserState(value, storage_key=f"fenshen.{name}", secret=STORAGE_SECRET)
+
+
+@dataclass
+class Choices:
+    """What this browser has chosen so far. Whatever comes back from it is checked by the Studio."""
+
+    avatar: gr.BrowserState = field(default_factory=lambda: browser_state("avatar"))
+    voice: gr.BrowserState = field(default_factory=lambda: browser_state("voice"))
+    script: gr.BrowserState = field(default_factory=lambda: browser_state("script", ""))
+    speed: gr.BrowserState = field(default_factory=lambda: browser_state("speed", 1.0))
+    tab: gr.BrowserState = field(default_factory=lambda: browser_state("tab", TABS[0]))
+
+
+@dataclass
+class Page:
+    """What every tab needs: the studio, the language and the page's own frame."""
+
+    studio: Studio
+    settings: Settings
+    language: str
+    blocks: gr.Blocks
+    choices: Choices
+    tabs: gr.Tabs
+    tab: dict[str, gr.Tab] = field(default_factory=dict)
+
+    def t(self, key: str, **values: str | int | float) -> str:
+        """The text of an i18n key in this page's language."""
+        return translate.text(key, self.language, **values)
+
+    def error(self, error: StudioError) -> str:
+        """One sentence: what went wrong and what to do."""
+        return translate.error_text(error, self.language)
+
+    def say(self, sentence: str) -> None:
+        """Show a short notice at the edge of the page."""
+        gr.Info(sentence, title=self.t("ui.notice"), duration=5)
+
+    def warn(self, sentence: str) -> None:
+        """Show what is missing or went wrong at the edge of the page."""
+        gr.Warning(sentence, title=self.t("ui.attention"), duration=12)
+
+    def guard(self, handler: Handler) -> Handler:
+        """``handler``, whose errors become one sentence and leave the page as it was."""
+
+        @functools.wraps(handler)
+        def guarded(*args: Any) -> Any:
+            try:
+                return handler(*args)
+            except StudioError as error:
+                self.warn(self.error(error))
+            except Exception:  # the last net: a fault must never lock the page or show a traceback
+                log.exception("a handler of the page broke")
+                self.warn(self.t("ui.unexpected"))
+            return gr.skip()
+
+        return guarded
+
+    def on(
+        self,
+        triggers: Sequence[Any],
+        handler: Handler,
+        inputs: Sequence[Any] = (),
+        outputs: Sequence[Any] = (),
+        js: str | None = None,
+        queue: bool = True,
+    ) -> Any:
+        """Bind a handler: quick, guarded, without Gradio's spinner, and not part of a public API."""
+        return gr.on(
+            list(triggers),
+            self.guard(handler),
+            list(inputs),
+            list(outputs),
+            js=js,
+            queue=queue,
+            show_progress="hidden",
+            api_visibility="private",
+            concurrency_limit=None,
+        )
+
+    def opened(self, tab: str) -> list[Any]:
+        """The triggers of a tab's coming into view: the page loads, or the tab is selected."""
+        return [self.blocks.load, self.tab[tab].select]
+
+    def leads_to(self, button: gr.Button, tab: str) -> None:
+        """Make ``button`` open another tab."""
+        self.on([button.click], lambda: gr.Tabs(selected=tab), outputs=[self.tabs])
+
+    def link(self, path: Path) -> str:
+        """Address of a file in one of the folders that the page may serve, relative to the page."""
+        return "gradio_api/file=" + quote(str(path))

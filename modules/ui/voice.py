@@ -1,0 +1,207 @@
+"""Step 2: a person's voice, out of their video or from a clip, cloned into the voice library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from modules.errors import StudioError
+from modules.ui import html, words
+from modules.ui.jobs_view import JobPanel
+from modules.ui.page import Page
+from modules.ui.shelf import Shelf
+from modules.ui.uploads import SoundDrop
+
+LANGUAGES = ("zh", "en", "ja")
+
+
+class VoiceTab:
+    """The tab's components and what they do."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        t = page.t
+        html.panel(html.heading(t("ui.voice.title"), t("ui.voice.intro")), name="voice-heading")
+        with gr.Row(elem_classes="fs-columns"):
+            with gr.Column(scale=4, min_width=320):
+                self._source = gr.Radio(
+                    [(t("ui.voice.source.avatar"), "avatar"), (t("ui.voice.source.clip"), "clip")],
+                    value="avatar", show_label=False, container=False, elem_id="voice-source",
+                )
+                self._from = html.panel(name="voice-from")
+                with gr.Column(visible=False) as self._own:
+                    self._clip = SoundDrop(
+                        sources=["upload", "microphone"], type="filepath", show_label=False, elem_id="voice-clip", editable=False
+                    )
+                    html.panel(html.note(t("ui.voice.clip.help")), name="voice-clip-help")
+                self._extract = JobPanel(page, "extract")
+            with gr.Column(scale=5, min_width=320):
+                with gr.Column(visible=False, elem_classes="fs-form") as self._form:
+                    self._build_form()
+                self._clone = JobPanel(page, "clone")
+                self._made = html.panel(name="voice-made")
+        html.panel(f"<h3>{t('ui.voice.shelf')}</h3>", name="voice-shelf-title")
+        self._shelf = Shelf(page, "voice", page.studio.voices, page.choices.voice, self._describe)
+        self._build_test()
+        next_step = gr.Button(t("ui.voice.next"), variant="primary", size="lg", elem_classes="fs-next", elem_id="voice-next")
+        page.leads_to(next_step, "script")
+        self._bind()
+
+    def _build_form(self) -> None:
+        t = self._page.t
+        self._found = html.panel(name="voice-found")
+        self._transcript = gr.Textbox(
+            label=t("ui.voice.transcript"), info=t("ui.voice.transcript.help"), lines=2, max_lines=6, max_length=500,
+            elem_id="voice-transcript",
+        )
+        self._language = gr.Dropdown(self._languages(""), label=t("ui.voice.language"), elem_id="voice-language")
+        self._name = gr.Textbox(
+            label=t("ui.voice.name"), placeholder=t("ui.voice.name.placeholder"), max_lines=1, max_length=60, elem_id="voice-name"
+        )
+        self._consent = gr.Checkbox(label=t("ui.consent.voice"), elem_id="voice-consent")
+        self._make = gr.Button(t("ui.voice.make"), variant="primary", size="lg", elem_id="voice-make")
+
+    def _build_test(self) -> None:
+        t = self._page.t
+        with gr.Group(elem_classes="fs-box"):
+            self._sentence = gr.Textbox(
+                label=t("ui.voice.test"), value=t("ui.voice.test.sentence"), lines=2, max_length=200, elem_id="voice-sentence"
+            )
+            self._say = gr.Button(t("ui.voice.test.button"), elem_id="voice-say")
+        self._speak = JobPanel(self._page, "speak")
+        self._heard = html.panel(name="voice-heard")
+
+    def _bind(self) -> None:
+        page = self._page
+        where = [self._source, page.choices.avatar, self._extract.job]
+        page.on(
+            [page.blocks.load, page.tab["voice"].select, self._source.change, page.choices.avatar.change],
+            self._turn_to, [*where, page.choices.tab], [self._from, self._own, self._source, *self._extract.outputs],
+        )
+        page.on(
+            [self._clip.upload, self._clip.stop_recording], self._take, [self._clip], [*self._extract.outputs, *self._clone.outputs]
+        )
+        page.on(
+            [self._extract.done.change], self._show_found, [self._extract.done],
+            [self._form, self._found, self._transcript, self._language, self._name, self._consent],
+        )
+        page.on(
+            [self._make.click], self._start_clone,
+            [self._extract.done, self._name, self._transcript, self._language, self._consent], self._clone.outputs,
+        )
+        page.on(
+            [self._clone.done.change], self._show_made, [self._clone.done, page.choices.voice], [self._made, *self._shelf.outputs]
+        )
+        page.on([self._say.click], self._start_speaking, [page.choices.voice, self._sentence], self._speak.outputs)
+        page.on([self._speak.done.change], self._play, [self._speak.done], [self._heard])
+
+    def _languages(self, extra: str) -> list[tuple[str, str]]:
+        known = [(self._page.t(f"ui.language.{tag}"), tag) for tag in LANGUAGES]
+        return known if not extra or extra in LANGUAGES else [*known, (extra, extra)]
+
+    def _describe(self, voice: Any) -> tuple[str, str]:
+        language = dict((tag, label) for label, tag in self._languages(voice.language))[voice.language]
+        return html.sound(self._page.link(voice.sample)), f"{language} · {words.date(voice.created)}"
+
+    def _turn_to(self, source: str, avatar_id: Any, job_id: Any, tab: Any) -> tuple[Any, ...]:
+        """Draw the chosen source; the voice of the chosen avatar's video is extracted without being asked for."""
+        page = self._page
+        nothing = tuple(gr.skip() for _ in self._extract.outputs)
+        if source == "clip":
+            return "", gr.Column(visible=True), gr.skip(), *nothing
+        avatar = next((entry for entry in page.studio.avatars.list() if entry.id == avatar_id), None)
+        if avatar is None:
+            return html.empty(page.t("ui.voice.no_avatar")), gr.Column(visible=False), gr.skip(), *nothing
+        if avatar.kind == "photo":
+            return html.note(page.t("ui.voice.photo"), "warning"), gr.Column(visible=False), gr.skip(), *nothing
+        card = html.cards([html.card(html.picture(page.link(avatar.picture), avatar.name), avatar.name, page.t("ui.voice.from"), "")])
+        following = nothing if tab != "voice" else self._extract.begin(self._extraction(avatar.id))
+        return card, gr.Column(visible=False), gr.skip(), *following
+
+    def _extraction(self, avatar_id: str) -> str:
+        """The job that extracts the voice of an avatar's video: the one there is, else a new one."""
+        for job in self._page.studio.jobs(limit=1000, kinds=["extract_voice"]):
+            if job.params.get("avatar") == avatar_id:
+                return job.id
+        return self._page.studio.submit("extract_voice", avatar=avatar_id)
+
+    def _take(self, file: Path | None) -> tuple[Any, ...]:
+        if file is None:
+            raise StudioError("upload_empty")
+        upload = self._page.studio.accept(file)
+        job_id = self._page.studio.submit("extract_voice", upload=upload)
+        return (*self._extract.begin(job_id), *self._clone.clear())
+
+    def _show_found(self, job_id: Any) -> tuple[Any, ...]:
+        if job_id is None:
+            return gr.Column(visible=False), "", "", gr.skip(), gr.skip(), False
+        job = self._page.studio.job(job_id)
+        result = job.result or {}
+        language = result["language"]
+        return (
+            gr.Column(visible=True),
+            self._found_html(job_id, result),
+            result["transcript"],
+            gr.Dropdown(self._languages(language), value=language),
+            self._suggested_name(job.params.get("avatar")),
+            False,
+        )
+
+    def _suggested_name(self, avatar_id: Any) -> Any:
+        for avatar in self._page.studio.avatars.list():
+            if avatar.id == avatar_id:
+                return avatar.name
+        return gr.skip()
+
+    def _found_html(self, job_id: str, result: dict[str, Any]) -> str:
+        page = self._page
+        players = ""
+        for version in ("original", "cleaned"):
+            if result.get(version):
+                link = page.link(page.studio.file(job_id, result[version]))
+                players += html.sound(link, page.t(f"ui.voice.{version}"))
+        findings = [(finding["level"], page.t(finding["key"], **finding["values"])) for finding in result["findings"]]
+        length = page.t("ui.voice.found", time=words.duration(page, result["speech_seconds"]))
+        return f'<b class="fs-box-title">{length}</b>{html.row(players)}{html.notes(findings)}'
+
+    def _start_clone(self, extraction: Any, name: str, transcript: str, language: str, agreed: bool) -> tuple[Any, ...]:
+        studio = self._page.studio
+        if not agreed:
+            raise StudioError("consent_missing")
+        if not name.strip():
+            raise StudioError("name_missing")
+        source = studio.job(str(extraction))
+        job_id = studio.submit(
+            "clone_voice",
+            extraction=source.id,
+            name=name.strip(),
+            transcript=transcript.strip(),
+            language=language,
+            consent=studio.consent("voice", source.id, self._page.language),
+            engine="builtin",
+        )
+        return self._clone.begin(job_id)
+
+    def _show_made(self, job_id: Any, chosen: Any) -> tuple[Any, ...]:
+        if job_id is None:
+            return "", *self._shelf.draw(chosen)
+        result = self._page.studio.job(job_id).result or {}
+        name = next((voice.name for voice in self._page.studio.voices.list() if voice.id == result["voice"]), None)
+        if name is None:  # deleted since
+            return "", *self._shelf.draw(chosen)
+        sample = html.sound(self._page.link(self._page.studio.file(job_id, result["sample"])))
+        note = html.note(self._page.t("ui.voice.made", name=name), "good")
+        return note + sample, *self._shelf.draw(result["voice"])
+
+    def _start_speaking(self, voice: Any, sentence: str) -> tuple[Any, ...]:
+        if not voice:
+            raise StudioError("voice_not_chosen")
+        return self._speak.begin(self._page.studio.submit("speak", voice=voice, text=sentence, speed=1.0))
+
+    def _play(self, job_id: Any) -> str:
+        if job_id is None:
+            return ""
+        result = self._page.studio.job(job_id).result or {}
+        return html.sound(self._page.link(self._page.studio.file(job_id, result["sound"])))

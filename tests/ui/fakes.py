@@ -1,0 +1,162 @@
+"""A worker that answers every kind of job in seconds, so that tests of the page need no engines.
+
+The studio, its job store, its libraries and the page are the real ones; only
+what the engines would compute is made up, at a pace that a test can set.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+
+from modules import media
+from modules.avatar import library as avatars
+from modules.errors import Cancelled, StudioError
+from modules.jobs import uploads
+from modules.jobs.store import Job
+from modules.jobs.studio import Studio
+from modules.script import estimate_seconds, parse
+from modules.voice_clone import library as voices
+
+STAGES = {
+    "check_footage": "stage.check",
+    "prepare_avatar": "stage.prepare",
+    "extract_voice": "stage.extract",
+    "clone_voice": "stage.clone",
+    "speak": "stage.speak",
+    "render": "stage.render",
+}
+
+
+def picture(path: Path, hue: int = 20) -> None:
+    """A plain portrait: a head on a coloured ground."""
+    image = np.full((360, 270, 3), (180, 200 - hue, 150 + hue), np.uint8)
+    cv2.ellipse(image, (135, 330), (110, 110), 0, 0, 360, (110, 90, 70), -1, cv2.LINE_AA)
+    cv2.ellipse(image, (135, 160), (62, 82), 0, 0, 360, (165, 190, 232), -1, cv2.LINE_AA)
+    cv2.ellipse(image, (135, 205), (20, 7), 0, 0, 360, (90, 90, 190), -1, cv2.LINE_AA)
+    for x in (112, 158):
+        cv2.circle(image, (x, 150), 6, (60, 50, 40), -1, cv2.LINE_AA)
+    cv2.imwrite(str(path), image)
+
+
+def tone(path: Path, seconds: float = 2.0) -> None:
+    """A soft tone."""
+    time_axis = np.arange(int(24000 * seconds)) / 24000
+    media.write_wav(path, (0.1 * np.sin(2 * np.pi * 220 * time_axis)).astype(np.float32), 24000)
+
+
+def clip(path: Path, seconds: float = 2.0) -> None:
+    """A small H.264 video of that portrait."""
+    still = path.with_suffix(".png")
+    picture(still)
+    image = cv2.imread(str(still))
+    still.unlink()
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 270, 360, "yuv420p"
+        for number in range(int(25 * seconds)):
+            cv2.ellipse(image, (135, 205), (20, 3 + number % 8), 0, 0, 360, (90, 90, 190), -1)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        container.mux(stream.encode())
+
+
+class FakeWorker:
+    """Claims jobs like the real worker. ``seconds``: how long each job takes."""
+
+    def __init__(self, studio: Studio, seconds: float = 1.0) -> None:
+        self.studio = studio
+        self.seconds = seconds
+        self.people = 1
+        self.refuse: dict[str, StudioError] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def __enter__(self) -> FakeWorker:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _work(self) -> None:
+        store = self.studio.store
+        while not self._stop.wait(0.05):
+            job = store.claim()
+            if job is None:
+                continue
+            try:
+                self._pass_time(job)
+                if job.kind in self.refuse:
+                    raise self.refuse[job.kind]
+                folder = self.studio.folder(job.id) / "output"
+                folder.mkdir(parents=True, exist_ok=True)
+                store.finish(job.id, getattr(self, f"_{job.kind}")(job, folder))
+            except Cancelled:
+                store.cancelled(job.id)
+            except StudioError as error:
+                store.fail(job.id, error)
+
+    def _pass_time(self, job: Job) -> None:
+        began = time.monotonic()
+        while (spent := time.monotonic() - began) < self.seconds:
+            if self._stop.is_set() or self.studio.store.cancel_asked(job.id) is not None:
+                raise Cancelled
+            self.studio.store.report(job.id, spent / self.seconds, STAGES[job.kind], spent)
+            time.sleep(0.05)
+
+    def _check_footage(self, job: Job, folder: Path) -> dict[str, Any]:
+        people = []
+        for number in range(self.people):
+            picture(folder / f"person_{number}.jpg", 50 * number)
+            people.append({"id": number, "picture": f"person_{number}.jpg", "share": 0.9 - 0.4 * number})
+        seconds = ["good"] * 7 + ["turned"] * 2 + ["good"] * 8 + ["no_face"] + ["good"] * 14
+        report = {"seconds": seconds, "findings": [{"level": "good", "key": "ui.avatar.state.good", "values": {}}]}
+        return {"report": report, "people": people, "kind": "video"}
+
+    def _prepare_avatar(self, job: Job, folder: Path) -> dict[str, Any]:
+        source = uploads.source(self.studio.settings, job.params["upload"])
+        footage = media.Footage(source, "video", 270, 360, 800, 32.0, 25.0, True, media.ColorTags())
+        made = folder.parent / "made"
+        made.mkdir()
+        picture(made / avatars.PICTURE)
+        shutil.copyfile(source, made / avatars.FOOTAGE)
+        entry = self.studio.avatars.add(made, job.params["name"], footage, job.id, job.params["person"], job.params["consent"])
+        return {"avatar": entry.id}
+
+    def _extract_voice(self, job: Job, folder: Path) -> dict[str, Any]:
+        for name in ("original.wav", "cleaned.wav", "clip.wav"):
+            tone(folder / name)
+        return {
+            "original": "original.wav", "cleaned": "cleaned.wav", "clip": "clip.wav", "transcript": "今天天气不错。",
+            "language": "zh", "speech_seconds": 21.4, "snr_db": 24.0, "cleaned_helps": False, "findings": [],
+        }
+
+    def _clone_voice(self, job: Job, folder: Path) -> dict[str, Any]:
+        made = folder.parent / "made"
+        made.mkdir()
+        for name in (voices.ORIGINAL, voices.TIMBRE, voices.CLIP, voices.SAMPLE):
+            tone(made / name)
+        tone(folder / "sample.wav")
+        params = job.params
+        entry = self.studio.voices.add(made, params["name"], params["language"], params["transcript"], params["consent"])
+        return {"voice": entry.id, "sample": "sample.wav"}
+
+    def _speak(self, job: Job, folder: Path) -> dict[str, Any]:
+        tone(folder / "speech.wav")
+        return {"sound": "speech.wav", "seconds": 2.0}
+
+    def _render(self, job: Job, folder: Path) -> dict[str, Any]:
+        seconds = min(3.0, estimate_seconds(parse(job.params["script"], 20000), job.params["speed"]))
+        clip(folder / "video.mp4", seconds)
+        tone(folder / "sound.wav", seconds)
+        (folder / "subtitles.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n", encoding="utf-8")
+        files = {"video": "video.mp4", "sound": "sound.wav", "subtitles": "subtitles.srt"}
+        return {"files": files, "seconds": seconds, "frames": int(25 * seconds)}
