@@ -137,7 +137,8 @@ class JobStore:
         job_id = uuid.uuid4().hex
         with self._transaction() as database:
             database.execute(
-                "INSERT INTO jobs (id, kind, title, params, priority, state, created) VALUES (?, ?, ?, ?, ?, 'queued', ?)",
+                "INSERT INTO jobs (id, kind, title, params, priority, state, created)"
+                " VALUES (?, ?, ?, ?, ?, 'queued', ?)",
                 (job_id, kind, title, json.dumps(params), PRIORITY.get(kind, 0), time.time()),
             )
         return job_id
@@ -169,7 +170,8 @@ class JobStore:
                 "UPDATE jobs SET state = 'running', started = coalesce(started, ?), updated = ?, spent = 0,"
                 " fruitless = CASE WHEN progress > progress_at_claim THEN 0 ELSE fruitless END,"
                 " progress_at_claim = progress"
-                " WHERE id = (SELECT id FROM jobs WHERE state = 'queued' ORDER BY priority, created LIMIT 1) RETURNING *",
+                " WHERE id = (SELECT id FROM jobs WHERE state = 'queued' ORDER BY priority, created LIMIT 1)"
+                " RETURNING *",
                 (time.time(), time.time()),
             ).fetchone()
         return _job(row) if row else None
@@ -177,7 +179,8 @@ class JobStore:
     def report(self, job_id: str, progress: float, stage: str, spent: float) -> None:
         """Note how far a running job is; ``spent`` seconds belong to this attempt's share of the progress."""
         self._connection().execute(
-            "UPDATE jobs SET progress = max(progress, ?), stage = ?, spent = ?, updated = ? WHERE id = ? AND state = 'running'",
+            "UPDATE jobs SET progress = max(progress, ?), stage = ?, spent = ?, updated = ?"
+            " WHERE id = ? AND state = 'running'",
             (progress, stage, spent, time.time(), job_id),
         )
 

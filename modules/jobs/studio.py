@@ -69,10 +69,7 @@ class Studio:
 
         material: the upload's id for a face, the id of the extract_voice job for a voice.
         """
-        if kind == "face":
-            file = uploads.source(self.settings, material)
-        else:
-            file = self.file(material, "original.wav")
+        file = uploads.source(self.settings, material) if kind == "face" else self.file(material, "original.wav")
         return provenance.record_consent(self.settings.data_dir, kind, file, language)
 
     def submit(self, kind: str, **params: Any) -> str:

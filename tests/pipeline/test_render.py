@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -78,7 +79,7 @@ def test_segments_cover_all_frames_and_are_cut_in_silence(tmp_path: Path) -> Non
     timeline = spoken(tmp_path / "work", FakeVoice())
     cuts = pipeline.segments(timeline)
     assert cuts[0][0] == 0 and cuts[-1][1] == timeline.frames
-    assert all(a[1] == b[0] for a, b in zip(cuts, cuts[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in pairwise(cuts))
     sound = media.read_wav(timeline.sound).samples
     for _, end in cuts[:-1]:
         assert np.abs(sound[end * RATE // FRAME_RATE - 480 : end * RATE // FRAME_RATE + 480]).max() == 0
