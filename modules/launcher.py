@@ -154,7 +154,7 @@ def make_venv() -> None:
 def install_debian(package: str) -> None:
     """apt-get install, where that is there and allowed; otherwise nothing."""
     apt = shutil.which("apt-get")
-    if apt is None or os.name == "nt" or os.geteuid() != 0:
+    if apt is None or sys.platform == "win32" or os.geteuid() != 0:
         return
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     subprocess.run([apt, "update", "-q"], env=quiet)

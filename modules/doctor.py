@@ -1,0 +1,180 @@
+"""Is everything here that the studio needs? Each finding says what is so and what to do about it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import psutil
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from rich.console import Console
+from rich.table import Table
+
+from modules import media, translate, weights
+from modules.progress import Progress
+from modules.settings import ROOT, Settings
+
+Level = Literal["good", "warning", "error"]
+
+GIGABYTE = 10**9
+MEMORY_WANTED, MEMORY_NEEDED = 7.5 * GIGABYTE, 4 * GIGABYTE
+DISK_WANTED, DISK_NEEDED = 5 * GIGABYTE, 1 * GIGABYTE
+PYTHONS = ((3, 11), (3, 12))
+
+_TORCH_SECONDS = 120
+_ASK_TORCH = """
+import json, torch
+cuda = torch.cuda.is_available()
+name = torch.cuda.get_device_name(0) if cuda else ""
+if cuda:
+    torch.zeros(8, device="cuda").sum().item()
+print(json.dumps({"version": torch.__version__, "cuda": cuda, "name": name}))
+"""
+_MARKS = {"good": "[green]✓[/]", "warning": "[yellow]![/]", "error": "[red]✗[/]"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``key`` is its i18n key; unless it is good, ``key + '.hint'`` says what to do."""
+
+    level: Level
+    key: str
+    values: dict[str, str | int | float] = field(default_factory=dict)
+
+    def text(self, language: str) -> str:
+        """What was found."""
+        return translate.text(self.key, language, **self.values)
+
+    def hint(self, language: str) -> str:
+        """What to do; empty when there is nothing to do."""
+        return "" if self.level == "good" else translate.text(f"{self.key}.hint", language, **self.values)
+
+
+def run(settings: Settings, language: str, as_json: bool) -> int:
+    """Print all findings; the exit status is 1 if any is an error."""
+    findings = list(check(settings))
+    if as_json:
+        rows = [{**asdict(f), "text": f.text(language), "hint": f.hint(language)} for f in findings]
+        print(json.dumps(rows, ensure_ascii=False, indent=1))
+    else:
+        table = Table("", translate.text("doctor.found", language), translate.text("doctor.do", language))
+        for finding in findings:
+            table.add_row(_MARKS[finding.level], finding.text(language), finding.hint(language))
+        Console().print(table)
+    return int(any(finding.level == "error" for finding in findings))
+
+
+def check(settings: Settings) -> Iterator[Finding]:
+    """All findings, the cheap ones first."""
+    yield python()
+    yield packages(ROOT / "requirements.txt")
+    yield memory(psutil.virtual_memory().total)
+    yield data_folder(settings.data_dir)
+    yield disk(settings.data_dir)
+    yield video()
+    yield torch()
+    for name in weights.entries():
+        yield model(settings.models_dir, name)
+
+
+def python() -> Finding:
+    """Whether this Python is one that all packages work on."""
+    good = PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[-1]
+    return Finding("good" if good else "error", "doctor.python", {"version": platform.python_version()})
+
+
+def packages(requirements: Path) -> Finding:
+    """Whether the pinned packages are installed in the pinned versions."""
+    wrong = []
+    for line in requirements.read_text(encoding="utf-8").splitlines():
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        wanted = Requirement(text)
+        if isinstance(wanted.marker, Marker) and not wanted.marker.evaluate():
+            continue
+        try:
+            fits = wanted.specifier.contains(importlib.metadata.version(wanted.name))
+        except importlib.metadata.PackageNotFoundError:
+            fits = False
+        if not fits:
+            wrong.append(str(wanted))
+    if wrong:
+        return Finding("error", "doctor.packages_wrong", {"names": ", ".join(wrong)})
+    return Finding("good", "doctor.packages")
+
+
+def memory(total: int) -> Finding:
+    """Whether ``total`` bytes of memory are enough."""
+    level: Level = "good" if total >= MEMORY_WANTED else "warning" if total >= MEMORY_NEEDED else "error"
+    return Finding(level, "doctor.memory", {"size": round(total / GIGABYTE, 1)})
+
+
+def data_folder(folder: Path) -> Finding:
+    """Whether the data folder can be written to."""
+    values: dict[str, str | int | float] = {"folder": str(folder)}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder):
+            return Finding("good", "doctor.data", values)
+    except OSError:
+        return Finding("error", "doctor.data_locked", values)
+
+
+def disk(folder: Path) -> Finding:
+    """Whether there is room for videos beside the data folder."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    level: Level = "good" if free >= DISK_WANTED else "warning" if free >= DISK_NEEDED else "error"
+    return Finding(level, "doctor.disk", {"free": round(free / GIGABYTE, 1), "folder": str(folder)})
+
+
+def video() -> Finding:
+    """Whether a small video can really be written and read back."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "check.mp4"
+            with media.VideoWriter(path, 64, 64, media.ColorTags()) as writer:
+                writer.write(np.full((96, 64), 128, np.uint8))
+            frames = list(media.read_frames(media.probe(path)))
+    except Exception as error:  # whatever is wrong here is the finding
+        return Finding("error", "doctor.video_broken", {"reason": str(error) or type(error).__name__})
+    return Finding("good" if len(frames) == 1 else "error", "doctor.video")
+
+
+def torch() -> Finding:
+    """Which device torch computes on, asked in a process of its own: a broken build can crash."""
+    try:
+        command = [sys.executable, "-c", _ASK_TORCH]
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=_TORCH_SECONDS)
+        answer = json.loads(asked.stdout)
+    except (subprocess.TimeoutExpired, json.JSONDecodeError):
+        return Finding("error", "doctor.torch_broken")
+    if answer["cuda"]:
+        return Finding("good", "doctor.torch_card", {"version": answer["version"], "name": answer["name"]})
+    if shutil.which("nvidia-smi"):
+        return Finding("warning", "doctor.torch_no_card", {"version": answer["version"]})
+    return Finding("good", "doctor.torch", {"version": answer["version"]})
+
+
+def model(models_dir: Path, name: str) -> Finding:
+    """Whether an entry of the weights is here and, read through, whole."""
+    entry = weights.entries()[name]
+    state = weights.state(models_dir, name)
+    values: dict[str, str | int | float] = {"name": entry.title, "size": round(entry.download_bytes / 10**6)}
+    if state == "missing":
+        return Finding("warning", "doctor.model_missing", values)
+    if state == "broken" or weights.verify(models_dir, name, Progress()):
+        return Finding("error", "doctor.model_broken", {**values, "folder": str(models_dir / name)})
+    return Finding("good", "doctor.model", values)
