@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -51,7 +52,7 @@ def train(features: np.ndarray, codes: np.ndarray, runs: np.ndarray, seed: int, 
     starts = np.flatnonzero(runs[length - 1 :] - runs[: len(runs) - length + 1] == length - 1)
     allowed = torch.from_numpy(starts if len(starts) else np.arange(len(runs) - length + 1))
     inputs, targets = torch.from_numpy(features.astype(np.float32)), torch.from_numpy(codes.astype(np.float32))
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(seed)
         network = ShapeNetwork(features.shape[1], codes.shape[1])
         optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=WEIGHT_DECAY)
@@ -74,6 +75,17 @@ def train(features: np.ndarray, codes: np.ndarray, runs: np.ndarray, seed: int, 
     return {name: value.detach().numpy() for name, value in network.state_dict().items()}
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Matrices this small only lose by threads, badly so when the machine is busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def build(weights: Mapping[str, np.ndarray]) -> ShapeNetwork:
     """The network that ``train`` made, ready for use."""
     network = ShapeNetwork(weights["enter.weight"].shape[1], weights["leave.weight"].shape[0])
@@ -83,5 +95,5 @@ def build(weights: Mapping[str, np.ndarray]) -> ShapeNetwork:
 
 def predict(network: ShapeNetwork, features: np.ndarray) -> np.ndarray:
     """(T, K) standardised coefficients of (T, D) standardised ``features``."""
-    with torch.no_grad():
+    with torch.no_grad(), _one_thread():
         return np.asarray(network(torch.from_numpy(features.astype(np.float32))[None])[0].numpy())
