@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from modules.voice_clone.builtin.network import Kokoro, SpokenText
-    from modules.voice_clone.builtin.speaker import SpeakerEncoder
+    from modules.speech.speaker import SpeakerEncoder
 
 Floats = NDArray[np.float32]
 
@@ -103,7 +103,7 @@ class SpectrumMeter:
     def __init__(self) -> None:
         import torch
 
-        from modules.voice_clone.builtin.speaker import mel_filters
+        from modules.speech.speaker import mel_filters
 
         self._filters = mel_filters(SAMPLE_RATE, self.FFT, self.BANDS, SAMPLE_RATE / 2)
         self._window = torch.hann_window(self.FFT)
@@ -261,7 +261,7 @@ def enrol(speech: Floats, models_dir: Path, threads: int, progress: Progress) ->
     import torch
 
     from modules.voice_clone.builtin.checkpoint import load_network
-    from modules.voice_clone.builtin.speaker import load_speaker_encoder
+    from modules.speech.speaker import load_speaker_encoder
 
     torch.set_num_threads(threads)
     progress.at(0.02)

@@ -87,7 +87,9 @@ def to_phonemes(text: str, language: str) -> str:
         return english(text)
     parts = []
     for run in _LATIN_RUN.findall(text):
-        parts.append(f" {english(run.strip()).strip(' .')} " if run[0].isascii() and run[0].isalpha() else mandarin(run))
+        parts.append(
+            f" {english(run.strip()).strip(' .')} " if run[0].isascii() and run[0].isalpha() else mandarin(run)
+        )
     joined = re.sub(r"\s+", " ", "".join(parts))
     return re.sub(r" ?([,.!?;:]) ?", r"\1 ", joined).strip()
 

@@ -1,0 +1,46 @@
+"""Noise: how much there is, and RNNoise (Valin 2018) against it. Clean sound is better left alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modules.speech.vad import Span, cut
+
+Floats = NDArray[np.float32]
+
+SAMPLE_RATE = 48000
+DELAY = 480
+HELPS_BELOW_DB = 20.0
+HIGHEST_DB = 60.0
+LEAST_SILENCE_SECONDS = 0.2
+QUIETEST_SHARE = 5
+
+
+def signal_to_noise(sound: Floats, sample_rate: int, speech: list[Span]) -> float:
+    """Ratio of speech to noise in dB, at most 60.
+
+    The noise is what lies outside ``speech``; where there is hardly anything, the quietest moments.
+    """
+    outside = np.ones(len(sound), bool)
+    for span in speech:
+        outside[round(span.start * sample_rate) : round(span.stop * sample_rate)] = False
+    voice = float((cut(sound, sample_rate, speech) ** 2).mean())
+    if outside.sum() >= LEAST_SILENCE_SECONDS * sample_rate:
+        noise = float((sound[outside] ** 2).mean())
+    else:
+        frame = sample_rate // 50
+        power = (sound[: len(sound) // frame * frame].reshape(-1, frame) ** 2).mean(1)
+        noise = float(np.percentile(power, QUIETEST_SHARE))
+    return float(min(HIGHEST_DB, 10 * np.log10(max(voice - noise, 1e-12) / max(noise, 1e-12))))
+
+
+def denoise(sound: Floats) -> Floats:
+    """The sound without its noise, same length, in step with the original. sound: mono at 48 kHz."""
+    from pyrnnoise import RNNoise
+
+    padded = np.concatenate([sound, np.zeros(DELAY, np.float32)])
+    whole = (np.clip(padded, -1, 1) * 32767).astype(np.int16)
+    frames = [frame[0] for _, frame in RNNoise(SAMPLE_RATE).denoise_chunk(whole[None], partial=True)]
+    cleaned = np.concatenate(frames)[DELAY : DELAY + len(sound)].astype(np.float32) / 32768
+    return np.pad(cleaned, (0, len(sound) - len(cleaned)))

@@ -1,0 +1,102 @@
+"""What is said, in which language, and when each word is: Whisper base on CTranslate2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from modules import weights
+from modules.errors import StudioError
+
+if TYPE_CHECKING:
+    from faster_whisper import WhisperModel
+
+Floats = NDArray[np.float32]
+
+SAMPLE_RATE = 16000
+WEIGHTS = "whisper-base"
+BEAM = 5
+# Makes Whisper write simplified characters and punctuation.
+_CHINESE_PROMPT = "以下是普通话的句子，使用简体中文。"
+_CHINESE = ("zh", "yue")
+
+
+@dataclass(frozen=True)
+class TimedWord:
+    """A word as written, with its punctuation; seconds; how sure Whisper is, 0 to 1."""
+
+    text: str
+    start: float
+    stop: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """text: on one line; language: ISO 639-1; certainty of the language, 0 to 1; words in order."""
+
+    text: str
+    language: str
+    certainty: float
+    words: tuple[TimedWord, ...]
+
+
+class Transcriber:
+    """Whisper, opened at first use; ``close`` gives its memory back."""
+
+    def __init__(self, models_dir: Path, threads: int) -> None:
+        self._models_dir = models_dir
+        self._threads = threads
+        self._model: WhisperModel | None = None
+
+    def __call__(self, sound: Floats, language: str | None = None) -> Transcript:
+        """Transcript of mono sound at 16 kHz; the language is found out unless given."""
+        model = self._open()
+        certainty = 1.0
+        if language is None:
+            language, certainty, _ = model.detect_language(sound)
+        if language in _CHINESE:
+            language = "zh"
+        segments, _ = model.transcribe(
+            sound,
+            language=language,
+            beam_size=BEAM,
+            word_timestamps=True,
+            condition_on_previous_text=False,
+            initial_prompt=_CHINESE_PROMPT if language == "zh" else None,
+        )
+        words = [
+            TimedWord(simplified(w.word) if language == "zh" else w.word, w.start, w.end, w.probability)
+            for segment in segments
+            for w in segment.words or ()
+        ]
+        return Transcript("".join(w.text for w in words).strip(), language, float(certainty), tuple(words))
+
+    def close(self) -> None:
+        """Give the model's memory back."""
+        self._model = None
+
+    def _open(self) -> WhisperModel:
+        if self._model is None:
+            from faster_whisper import WhisperModel
+
+            folder = weights.folder(self._models_dir, WEIGHTS)
+            try:
+                self._model = WhisperModel(
+                    str(folder), device="cpu", compute_type="int8", cpu_threads=self._threads, local_files_only=True
+                )
+            except (RuntimeError, ValueError, OSError) as error:
+                raise StudioError("weights_broken", name="Whisper base", file=str(folder / "model.bin")) from error
+        return self._model
+
+
+def simplified(text: str) -> str:
+    """Traditional characters as simplified ones; Whisper mixes both."""
+    import zhconv
+
+    converted: str = zhconv.convert(text, "zh-cn")
+    return converted
