@@ -81,7 +81,7 @@ class AvatarTab:
             [self._prepare.done.change],
             self._show_made,
             [self._prepare.done, page.choices.avatar],
-            [self._made, *self._shelf.outputs],
+            [self._made, self._form, *self._shelf.outputs],
         )
 
     def _tips_html(self) -> str:
@@ -177,9 +177,10 @@ class AvatarTab:
 
     def _show_made(self, job_id: Any, chosen: Any) -> tuple[Any, ...]:
         if job_id is None:
-            return "", *self._shelf.draw(chosen)
+            return "", gr.skip(), *self._shelf.draw(chosen)
         avatar_id = (self._page.studio.job(job_id).result or {})["avatar"]
         name = next((avatar.name for avatar in self._page.studio.avatars.list() if avatar.id == avatar_id), None)
         if name is None:  # deleted since
-            return "", *self._shelf.draw(chosen)
-        return html.note(self._page.t("ui.avatar.made", name=name), "good"), *self._shelf.draw(avatar_id)
+            return "", gr.skip(), *self._shelf.draw(chosen)
+        note = html.note(self._page.t("ui.avatar.made", name=name), "good")
+        return note, gr.Column(visible=False), *self._shelf.draw(avatar_id)

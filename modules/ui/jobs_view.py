@@ -14,7 +14,7 @@ import gradio as gr
 from modules.errors import StudioError
 from modules.jobs.store import Job
 from modules.ui import html, words
-from modules.ui.page import Page, browser_state
+from modules.ui.page import Page
 
 POLL_SECONDS = 0.5
 ACTIVE = ("queued", "running")
@@ -54,12 +54,12 @@ class JobPanel:
 
     def __init__(self, page: Page, name: str) -> None:
         self._page = page
-        self.job = browser_state(f"job.{name}")
+        self.job = page.choices.job[name]
         self.view = html.panel(name=f"job-{name}", css="fs-job")
         self.timer = gr.Timer(POLL_SECONDS, active=False)
         self.done = gr.State(None)
         self.outputs: list[Any] = [self.job, self.view, self.timer, self.done]
-        page.on([page.blocks.load, self.timer.tick], self._look, [self.job], self.outputs[1:], queue=False)
+        page.on([page.blocks.load, self.timer.tick], self._look, [self.job], self.outputs[1:])
         page.on([self.view.click], self._act, [self.job], self.outputs)
 
     def begin(self, job_id: str) -> tuple[Any, ...]:

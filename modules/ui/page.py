@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("ui")
 Handler = Callable[..., Any]
 TABS = ("avatar", "voice", "script", "render", "projects")
+PANELS = ("check", "prepare", "extract", "clone", "speak", "listen", "preview", "render")
 # Browser states are encrypted with this in the browser's own storage; it is no secret
 # (the page carries it), but it must stay the same for a state to outlive the server.
 STORAGE_SECRET = "fenshen-studio-1"
@@ -39,13 +40,20 @@ def browser_state(name: str, value: Any = None) -> gr.BrowserState:
 
 @dataclass
 class Choices:
-    """What this browser has chosen so far. Whatever comes back from it is checked by the Studio."""
+    """What this browser has chosen so far, and the job that each panel follows.
+
+    Whatever comes back from a browser is checked by the Studio. They stand outside
+    the tabs: Gradio reads one inside a tab only when that tab is first drawn.
+    """
 
     avatar: gr.BrowserState = field(default_factory=lambda: browser_state("avatar"))
     voice: gr.BrowserState = field(default_factory=lambda: browser_state("voice"))
     script: gr.BrowserState = field(default_factory=lambda: browser_state("script", ""))
     speed: gr.BrowserState = field(default_factory=lambda: browser_state("speed", 1.0))
     tab: gr.BrowserState = field(default_factory=lambda: browser_state("tab", TABS[0]))
+    job: dict[str, gr.BrowserState] = field(
+        default_factory=lambda: {name: browser_state(f"job.{name}") for name in PANELS}
+    )
 
 
 @dataclass

@@ -65,20 +65,21 @@ class VoiceTab:
 
     def _build_test(self) -> None:
         t = self._page.t
-        with gr.Group(elem_classes="fs-box"):
+        with gr.Column(elem_classes="fs-box fs-test"):
             self._sentence = gr.Textbox(
                 label=t("ui.voice.test"), value=t("ui.voice.test.sentence"), lines=2, max_length=200, elem_id="voice-sentence"
             )
             self._say = gr.Button(t("ui.voice.test.button"), elem_id="voice-say")
-        self._speak = JobPanel(self._page, "speak")
-        self._heard = html.panel(name="voice-heard")
+            self._speak = JobPanel(self._page, "speak")
+            self._heard = html.panel(name="voice-heard")
 
     def _bind(self) -> None:
         page = self._page
-        where = [self._source, page.choices.avatar, self._extract.job]
+        shown = [self._from, self._own]
+        page.on([page.blocks.load, page.choices.avatar.change], self._draw_source, [self._source, page.choices.avatar], shown)
         page.on(
-            [page.blocks.load, page.tab["voice"].select, self._source.change, page.choices.avatar.change],
-            self._turn_to, [*where, page.choices.tab], [self._from, self._own, self._source, *self._extract.outputs],
+            [page.tab["voice"].select, self._source.input], self._turn_to, [self._source, page.choices.avatar],
+            [*shown, *self._extract.outputs],
         )
         page.on(
             [self._clip.upload, self._clip.stop_recording], self._take, [self._clip], [*self._extract.outputs, *self._clone.outputs]
@@ -105,20 +106,30 @@ class VoiceTab:
         language = dict((tag, label) for label, tag in self._languages(voice.language))[voice.language]
         return html.sound(self._page.link(voice.sample)), f"{language} · {words.date(voice.created)}"
 
-    def _turn_to(self, source: str, avatar_id: Any, job_id: Any, tab: Any) -> tuple[Any, ...]:
-        """Draw the chosen source; the voice of the chosen avatar's video is extracted without being asked for."""
+    def _draw_source(self, source: str, avatar_id: Any) -> tuple[str, Any]:
+        """Where the voice is to come from: a drop zone, or the chosen avatar."""
         page = self._page
-        nothing = tuple(gr.skip() for _ in self._extract.outputs)
+        own = gr.Column(visible=source == "clip")
         if source == "clip":
-            return "", gr.Column(visible=True), gr.skip(), *nothing
-        avatar = next((entry for entry in page.studio.avatars.list() if entry.id == avatar_id), None)
+            return "", own
+        avatar = self._avatar(avatar_id)
         if avatar is None:
-            return html.empty(page.t("ui.voice.no_avatar")), gr.Column(visible=False), gr.skip(), *nothing
+            return html.empty(page.t("ui.voice.no_avatar")), own
         if avatar.kind == "photo":
-            return html.note(page.t("ui.voice.photo"), "warning"), gr.Column(visible=False), gr.skip(), *nothing
-        card = html.cards([html.card(html.picture(page.link(avatar.picture), avatar.name), avatar.name, page.t("ui.voice.from"), "")])
-        following = nothing if tab != "voice" else self._extract.begin(self._extraction(avatar.id))
-        return card, gr.Column(visible=False), gr.skip(), *following
+            return html.note(page.t("ui.voice.photo"), "warning"), own
+        picture = html.picture(page.link(avatar.picture), avatar.name)
+        return html.cards([html.card(picture, avatar.name, page.t("ui.voice.from"), "")]), own
+
+    def _turn_to(self, source: str, avatar_id: Any) -> tuple[Any, ...]:
+        """Draw the source; the voice in the chosen avatar's video is extracted without being asked for."""
+        drawn = self._draw_source(source, avatar_id)
+        avatar = self._avatar(avatar_id)
+        if source == "clip" or avatar is None or avatar.kind == "photo":
+            return (*drawn, *(gr.skip() for _ in self._extract.outputs))
+        return (*drawn, *self._extract.begin(self._extraction(avatar.id)))
+
+    def _avatar(self, avatar_id: Any) -> Any:
+        return next((avatar for avatar in self._page.studio.avatars.list() if avatar.id == avatar_id), None)
 
     def _extraction(self, avatar_id: str) -> str:
         """The job that extracts the voice of an avatar's video: the one there is, else a new one."""
@@ -150,10 +161,8 @@ class VoiceTab:
         )
 
     def _suggested_name(self, avatar_id: Any) -> Any:
-        for avatar in self._page.studio.avatars.list():
-            if avatar.id == avatar_id:
-                return avatar.name
-        return gr.skip()
+        avatar = self._avatar(avatar_id)
+        return gr.skip() if avatar is None else avatar.name
 
     def _found_html(self, job_id: str, result: dict[str, Any]) -> str:
         page = self._page
