@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from modules import media, weights
 from modules.avatar.base import BaseLoop, FaceFrame, LipSyncEngineInfo, PreparedAvatar
@@ -76,7 +77,8 @@ class BuiltinEngine:
             shutil.rmtree(making, ignore_errors=True)
             making.mkdir(parents=True)
             try:
-                self._learn(footage, track, loop, making, progress)
+                with threadpool_limits(1, "blas"):
+                    self._learn(footage, track, loop, making, progress)
                 shutil.rmtree(folder, ignore_errors=True)
                 os.replace(making, folder)
             finally:
@@ -90,7 +92,8 @@ class BuiltinEngine:
         """See base.LipSyncEngine; sound is taken in windows of at most 24 s, memory does not grow with length."""
         person = self._loaded(avatar.folder)
         past: _Past | None = None
-        with ThreadPoolExecutor(self._threads) as pool:
+        # The matrices of one frame are small: threads of the linear algebra would only wait for each other.
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(self._threads) as pool:
             for window in windows(speech):
                 numbers = range(first + window.first, first + window.first + window.count)
                 frames = [avatar.loop.frame(number) for number in numbers]

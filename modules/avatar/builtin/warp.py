@@ -19,7 +19,8 @@ LIPS_GROW = 0.06
 COLOR_SIGMA = 0.22
 FEATHER = 0.12
 GRID = 0.075
-COLOR_SHRINK = 4
+# Soft things are computed at this fraction of the size.
+SHRINK = 4
 BORDER_POINTS = 5
 SMOOTHNESS = 1e-3
 
@@ -157,7 +158,7 @@ def draw_mouth(
         mouth = cv2.addWeighted(mouth, sources[0].share, other, sources[1].share, 0)
     inside, lips = _masks(moved, box, eyes)
     tint = _color_offset(background, mouth, inside, lips, eyes)
-    share = inside[..., None]
+    share = cv2.resize(inside, (box.width, box.height), interpolation=cv2.INTER_LINEAR)[..., None]
     blended = background + (mouth.astype(np.float32) + tint - background) * share
     return np.clip(blended + 0.5, 0, 255).astype(np.uint8), feather(box, eyes)
 
@@ -170,17 +171,28 @@ def _near(points: np.ndarray, box: Box, eyes: float) -> np.ndarray:
 
 
 def _masks(points: np.ndarray, box: Box, eyes: float) -> tuple[np.ndarray, np.ndarray]:
-    """(h, w) float32 0 to 1: how far the mouth replaces the base, and where the lips are."""
-    lower = _filled(points[OUTLINE], box)
-    lower = cv2.erode(lower, _disc(MASK_ERODE * eyes))
-    lower = cv2.GaussianBlur(lower, (0, 0), MASK_BLUR * eyes)
-    lips = cv2.dilate(_filled(points[LIPS_OUTLINE], box), _disc(LIPS_GROW * eyes))
-    return lower.astype(np.float32) / 255, lips.astype(np.float32) / 255
+    """How far the mouth replaces the base, and where the lips are: (h/4, w/4) float32 0 to 1.
+
+    Both are soft, so a quarter of the size is enough.
+    """
+    unit = eyes / SHRINK
+    lower = cv2.erode(_filled(points[OUTLINE], box), _disc(MASK_ERODE * unit))
+    lower = cv2.GaussianBlur(lower.astype(np.float32) / 255, (0, 0), MASK_BLUR * unit)
+    lips = cv2.dilate(_filled(points[LIPS_OUTLINE], box), _disc(LIPS_GROW * unit))
+    return lower, lips.astype(np.float32) / 255
+
+
+def _small(box: Box) -> tuple[int, int]:
+    """Width and height of ``box`` at a quarter of its size."""
+    return max(8, box.width // SHRINK), max(8, box.height // SHRINK)
 
 
 def _filled(outline: np.ndarray, box: Box) -> np.ndarray:
-    picture = np.zeros((box.height, box.width), np.uint8)
-    cv2.fillPoly(picture, [np.round((outline - box.corner) * 8).astype(np.int32)], 255, shift=3, lineType=cv2.LINE_AA)
+    """(h/4, w/4) uint8 picture of a polygon given in frame pixels."""
+    width, height = _small(box)
+    picture = np.zeros((height, width), np.uint8)
+    placed = (outline - box.corner + 0.5) * (width / box.width, height / box.height) - 0.5
+    cv2.fillPoly(picture, [np.round(placed * 16).astype(np.int32)], 255, shift=4, lineType=cv2.LINE_AA)
     return picture
 
 
@@ -191,15 +203,12 @@ def _disc(diameter: float) -> np.ndarray:
 
 def _color_offset(base: np.ndarray, mouth: np.ndarray, inside: np.ndarray, lips: np.ndarray, eyes: float) -> np.ndarray:
     """(h, w, 3) float32 slow colour difference that makes ``mouth`` meet ``base`` on the skin around the lips."""
-    height, width = inside.shape
-    small = (max(8, width // COLOR_SHRINK), max(8, height // COLOR_SHRINK))
-
-    def shrink(picture: np.ndarray) -> np.ndarray:
-        return cv2.resize(picture, small, interpolation=cv2.INTER_AREA)
-
-    weight = shrink(((inside > 0.02) * (1 - lips) * (1 - 0.75 * inside)).astype(np.float32))
-    difference = shrink(base).astype(np.float32) - shrink(mouth)
-    sigma = COLOR_SIGMA * eyes / COLOR_SHRINK
+    height, width = base.shape[:2]
+    small = (inside.shape[1], inside.shape[0])
+    weight = (inside > 0.02) * (1 - lips) * (1 - 0.75 * inside)
+    difference = cv2.resize(base, small, interpolation=cv2.INTER_AREA).astype(np.float32)
+    difference -= cv2.resize(mouth, small, interpolation=cv2.INTER_AREA)
+    sigma = COLOR_SIGMA * eyes / SHRINK
     total = cv2.GaussianBlur(difference * weight[..., None], (0, 0), sigma)
     amount = cv2.GaussianBlur(weight, (0, 0), sigma) + 1e-3
     return cv2.resize(total / amount[..., None], (width, height), interpolation=cv2.INTER_LINEAR)
@@ -207,7 +216,11 @@ def _color_offset(base: np.ndarray, mouth: np.ndarray, inside: np.ndarray, lips:
 
 def feather(box: Box, eyes: float) -> np.ndarray:
     """(h, w) uint8 mask of the box that fades to 0 at its border."""
-    inset = max(4, int(FEATHER * eyes))
-    mask = np.zeros((box.height, box.width), np.uint8)
-    mask[inset:-inset, inset:-inset] = 255
-    return cv2.GaussianBlur(mask, (0, 0), inset * 0.35)
+    reach = 2 * FEATHER * eyes
+
+    def ramp(length: int) -> np.ndarray:
+        inside = np.minimum(np.arange(length), np.arange(length)[::-1]) / reach
+        inside = np.clip(inside, 0, 1)
+        return np.asarray(inside**2 * (3 - 2 * inside))
+
+    return np.round(255 * np.outer(ramp(box.height), ramp(box.width))).astype(np.uint8)
