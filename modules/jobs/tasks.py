@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from modules import media, pipeline, provenance, script, weights
 from modules.avatar import library as avatars
 from modules.avatar import registry as lip_sync
@@ -81,7 +83,7 @@ def check_footage(task: Task) -> dict[str, Any]:
     """Look at an upload: who is in it, and what is good or bad about it."""
     upload = uploads.folder(task.settings, task.params["upload"])
     footage = _probe(task.settings, upload)
-    people = check.find_people(footage, task.progress.part(0.0, 0.3, "stage.check"))
+    people = _people(footage, upload, task.progress.part(0.0, 0.3, "stage.check"))
     pictures = []
     for person in people:
         name = f"person_{person.id}.jpg"
@@ -109,7 +111,7 @@ def prepare_avatar(task: Task) -> dict[str, Any]:
     engine = _lips(params.get("engine", BUILTIN), settings.models_dir, settings.cpu_threads)
     footage = _probe(settings, upload)
     weights.ensure(settings.models_dir, engine.info.weights, task.progress.part(0.0, 0.1))
-    people = check.find_people(footage, task.progress.part(0.1, 0.15, "stage.check"))
+    people = _people(footage, upload, task.progress.part(0.1, 0.15, "stage.check"))
     if not people:
         raise StudioError("no_face")
     person = people[0] if chosen is None else next((p for p in people if p.id == chosen), None)
@@ -236,6 +238,25 @@ def _spoken(task: Task, text: str, progress: Progress, limit: float | None = Non
 
 def _probe(settings: Settings, upload: Path) -> media.Footage:
     return media.probe(upload / uploads.SOURCE, max_seconds=settings.max_footage_seconds, max_side=settings.max_side)
+
+
+def _people(footage: media.Footage, upload: Path, progress: Progress) -> list[Person]:
+    """Who is in an upload, kept beside it: checking and preparing look for people only once."""
+    kept = upload / "people.npz"
+    if not kept.exists():
+        people = check.find_people(footage, progress)
+        arrays = {f"picture_{person.id}": person.picture for person in people}
+        boxes = np.array([person.box for person in people]).reshape(-1, 4)
+        partial = kept.with_suffix(".part")
+        with open(partial, "wb") as file:
+            np.savez(file, boxes=boxes, shares=np.array([person.share for person in people]), **arrays)
+        os.replace(partial, kept)
+    progress.at(1.0)
+    with np.load(kept, allow_pickle=False) as data:
+        return [
+            Person(number, tuple(box), float(share), data[f"picture_{number}"])
+            for number, (box, share) in enumerate(zip(data["boxes"].tolist(), data["shares"], strict=True))
+        ]
 
 
 def _track(footage: media.Footage, person: Person | None, upload: Path, progress: Progress) -> Track:
