@@ -10,7 +10,8 @@ from modules.speech.vad import Span, cut
 Floats = NDArray[np.float32]
 
 SAMPLE_RATE = 48000
-DELAY = 480
+# Two frames of RNNoise, measured.
+DELAY = 960
 HELPS_BELOW_DB = 20.0
 HIGHEST_DB = 60.0
 LEAST_SILENCE_SECONDS = 0.2

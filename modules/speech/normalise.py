@@ -15,7 +15,7 @@ from typing import Any
 
 _DIGITS = "零一二三四五六七八九"
 _ADDRESS = re.compile(
-    r"(?:https?://)?(?:[\w+\-]+(?:\.[\w+\-]+)*@)?(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,}(?:/[\w./?=&%#\-]*)?"
+    r"(?:https?://)?(?:[A-Za-z0-9_+\-]+(?:\.[A-Za-z0-9_+\-]+)*@)?(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{2,}(?:/[\w./?=&%#\-]*)?"
 )
 _DECADE = re.compile(r"(?<!\d)(\d{4}|\d{2})s(?![A-Za-z])")
 _VERSION = re.compile(r"(?<![\d.])(\d+(?:\.\d+){2,})(?![\d.])|(?<=[vV])(\d+(?:\.\d+)+)")

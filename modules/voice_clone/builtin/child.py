@@ -27,7 +27,8 @@ def enrol_in_child(timbre: Path, models_dir: Path, folder: Path, threads: int, p
     words = [sys.executable, "-m", "modules.voice_clone.builtin.enrolment"]
     words += ["--timbre", str(timbre.resolve()), "--models-dir", str(models_dir.resolve())]
     words += ["--folder", str(folder.resolve()), "--threads", str(threads)]
-    environment = {**os.environ, "PYTHONUTF8": "1"}
+    # Threads that wait must sleep: where other work shares the cores, spinning doubles the time.
+    environment = {**os.environ, "PYTHONUTF8": "1", "OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
     with tempfile.TemporaryFile("w+", encoding="utf-8") as complaints:
         child = subprocess.Popen(
             words, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints,

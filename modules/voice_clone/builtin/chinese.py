@@ -32,6 +32,8 @@ PHRASES: dict[str, tuple[int, str]] = {
     "为我们": (0, "wei4"),
 }
 MEASURES_OF_LENGTH = {"很", "太", "最", "更", "非常", "多", "不", "也", "较", "比较", "这么", "那么", "有多", "越来越"}
+# Four characters before 地 are an idiom or a doubled adjective, whatever jieba takes them for.
+FOUR_CHARACTERS = 4
 MUST_BEFORE = {"就", "可", "还", "总", "必", "都", "也"}
 
 
@@ -58,7 +60,8 @@ def _de_after_verb_or_must(before: Word, after: Word) -> str | None:
 
 
 def _adverb_ending(before: Word, after: Word) -> str | None:
-    return "de5" if before.is_a("adviz") and after.is_a("vpd") else None
+    described = before.is_a("abdivz") and after.is_a("vpdn")
+    return "de5" if described or len(before.text) >= FOUR_CHARACTERS else None
 
 
 def _long_or_grow(before: Word, after: Word) -> str | None:

@@ -69,6 +69,13 @@ class StyleNorm(nn.Module):
         return torch.addcmul(shift, functional.instance_norm(x, eps=NORM_EPSILON), scale)
 
 
+def styled_snake(x: Tensor, norm: StyleNorm, style: Tensor, alpha: Tensor) -> Tensor:
+    """Style norm of x (B, C, T), then Snake: y + sin(alpha y)^2 / alpha."""
+    scale, shift = norm.scale_and_shift(style)
+    y: Tensor = _StyledSnake.apply(x, scale, shift, alpha)
+    return y
+
+
 class StyleBlock(nn.Module):
     """Residual block of two convolutions with style norms; may double the frame rate."""
 
@@ -89,7 +96,8 @@ class StyleBlock(nn.Module):
         straight = functional.interpolate(x, scale_factor=2) if self.upsample else x
         y = self.pool(functional.leaky_relu(self.norm1(x, style), 0.2))
         y = self.conv2(functional.leaky_relu(self.norm2(self.conv1(y), style), 0.2))
-        return (y + self.conv1x1(straight)) * 0.5**0.5
+        summed: Tensor = (y + self.conv1x1(straight)) * 0.5**0.5
+        return summed
 
 
 class SnakeBlock(nn.Module):
@@ -111,8 +119,8 @@ class SnakeBlock(nn.Module):
         """(B, C, T) -> (B, C, T)."""
         pairs = zip(self.convs1, self.convs2, self.adain1, self.adain2, self.alpha1, self.alpha2, strict=True)
         for conv1, conv2, norm1, norm2, alpha1, alpha2 in pairs:
-            y = conv1(_StyledSnake.apply(x, *norm1.scale_and_shift(style), alpha1))
-            x = x + conv2(_StyledSnake.apply(y, *norm2.scale_and_shift(style), alpha2))
+            y = conv1(styled_snake(x, norm1, style, alpha1))
+            x = x + conv2(styled_snake(y, norm2, style, alpha2))
         return x
 
 

@@ -30,8 +30,8 @@ from modules.voice_clone.builtin.voice import LearntVoice
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from modules.voice_clone.builtin.network import Kokoro, SpokenText
     from modules.speech.speaker import SpeakerEncoder
+    from modules.voice_clone.builtin.network import Kokoro, SpokenText
 
 Floats = NDArray[np.float32]
 
@@ -215,7 +215,7 @@ class Learner:
             sound = self._decoder(piece.text, piece.pitch, piece.energy, timbre)[0]
             loss = self._loss(sound) + STAY_WEIGHT * (timbre - anchor).square().sum()
             optimiser.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimiser.step()
             progress.at((step + 1) / STEPS)
             if step + 1 in CHECKPOINTS:
@@ -236,7 +236,7 @@ class Learner:
         return min(losses, key=lambda step: losses[step])
 
     def _loss(self, sound: Tensor) -> Tensor:
-        unlike = 1 - self._encoder(sound) @ self._target.embedding
+        unlike: Tensor = 1 - self._encoder(sound) @ self._target.embedding
         return unlike + SPECTRUM_WEIGHT * self._meter(sound).distance(self._target.spectrum, self._bands)
 
 
@@ -260,8 +260,8 @@ def enrol(speech: Floats, models_dir: Path, threads: int, progress: Progress) ->
     """Learn the voice in ``speech`` (24 kHz, one person, only speech)."""
     import torch
 
-    from modules.voice_clone.builtin.checkpoint import load_network
     from modules.speech.speaker import load_speaker_encoder
+    from modules.voice_clone.builtin.checkpoint import load_network
 
     torch.set_num_threads(threads)
     progress.at(0.02)

@@ -275,7 +275,7 @@ class Kokoro(nn.Module):
 
     def forward(self, tokens: Tensor, style: Tensor, speed: float = 1.0) -> Tensor:
         """(1, L) tokens, (1, 256) -> (1, samples) at 24 kHz."""
-        timbre, prosody = style.split(STYLE_SIZE, dim=1)
+        timbre, prosody = style.chunk(2, dim=1)
         spoken = self.read(tokens, prosody, speed)
         sound: Tensor = self.decoder(spoken.text, spoken.pitch, spoken.energy, timbre)
         return sound

@@ -39,7 +39,8 @@ class VoicePacks:
 
     def prosody(self, name: str, tokens: int) -> Floats:
         """(128,) second half of the style: rhythm and melody."""
-        return self.style(name, tokens)[STYLE_SIZE:]
+        half: Floats = self.style(name, tokens)[STYLE_SIZE:]
+        return half
 
     def timbres(self) -> Floats:
         """(54, 128) first half of every style at ordinary sentence lengths: the sound of the voice."""
