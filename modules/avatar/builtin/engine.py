@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from modules import media, weights
 from modules.avatar.base import BaseLoop, FaceFrame, LipSyncEngineInfo, PreparedAvatar
 from modules.avatar.builtin.crops import CropWriter
-from modules.avatar.builtin.features import SAMPLE_RATE, Hearing, WhisperEncoder, log_mel, loudness
+from modules.avatar.builtin.features import MEL_RATE, SAMPLE_RATE, Hearing, WhisperEncoder, log_mel, loudness
 from modules.avatar.builtin.footage import choose_frames, choose_loop, mouth_boxes
 from modules.avatar.builtin.listen import Window, windows
 from modules.avatar.builtin.model import LoadedPerson, PersonModel, is_current
@@ -157,8 +157,10 @@ class BuiltinEngine:
         sound = media.resample(window.samples, window.sample_rate, SAMPLE_RATE)
         hearing, spoken = self._hear(sound)
         times = (np.arange(window.before + window.count + window.after) + 0.5) / media.FRAME_RATE
-        codes = person.speech.predict(person.speech.adapted(hearing, spoken), times, person.space)
-        open_share = gate(spoken[np.minimum((times * 100).astype(int), len(spoken) - 1)])[:, None]
+        adapted = person.speech.adapted(hearing, spoken)
+        spoken = spoken[np.minimum((times * MEL_RATE).astype(int), len(spoken) - 1)]
+        codes = person.speech.predict(adapted, times, spoken, person.space)
+        open_share = gate(spoken)[:, None]
         codes = (person.space.rest + (codes - person.space.rest) * open_share)[window.before :]
         numbers = first + window.first + np.arange(len(codes))
         bases = np.array([person.nearest(loop.frame(int(number))) for number in numbers])

@@ -26,6 +26,9 @@ MAX_DEVIATIONS = 2.6
 # How far, and by how much at most (in eye distances), openings follow the distribution seen in training.
 MATCH_STRENGTH = 0.65
 MATCH_DOWN, MATCH_UP = 0.10, 0.18
+# With this much speech its own distribution of openings counts half.
+OWN_DISTRIBUTION_SECONDS = 4.0
+FRAMES_PER_SECOND = 25
 BLOCK_SECONDS = 2.0
 
 
@@ -215,8 +218,11 @@ class SpeechToShape:
             adapt(hearing.mel, MEL_RATE, voiced, self.mel_home),
         )
 
-    def predict(self, hearing: Hearing, times: np.ndarray, shapes: ShapeSpace) -> np.ndarray:
-        """(len(times), K) coefficients at ``times`` (s) of an adapted hearing, lively as in training."""
+    def predict(self, hearing: Hearing, times: np.ndarray, spoken: np.ndarray, shapes: ShapeSpace) -> np.ndarray:
+        """(len(times), K) coefficients at ``times`` (s) of an adapted hearing, lively as in training.
+
+        spoken: (len(times),) bool, at which of them there is speech.
+        """
         from modules.avatar.builtin import network
 
         features = (self.space.network_inputs(hearing, times) - self.input_mean) / self.input_deviation
@@ -225,12 +231,21 @@ class SpeechToShape:
         codes = (self.kernel(self.space.kernel_inputs(hearing, times)) + learned) / 2
         codes = gaussian_filter1d(codes, PREDICTION_SIGMA, axis=0)
         codes = np.clip(codes, -MAX_DEVIATIONS * shapes.deviation, MAX_DEVIATIONS * shapes.deviation)
-        return self._match_openings(codes, shapes)
+        return self._match_openings(codes, spoken, shapes)
 
-    def _match_openings(self, codes: np.ndarray, shapes: ShapeSpace) -> np.ndarray:
-        """Give openings the distribution that they have in life; regression alone mumbles."""
+    def _match_openings(self, codes: np.ndarray, spoken: np.ndarray, shapes: ShapeSpace) -> np.ndarray:
+        """Give openings the distribution that they have in life; regression alone mumbles.
+
+        What the regression says of unseen speech of the training voice is known from cross-validation; another
+        voice is mapped differently, so the longer this speech is, the more its own distribution counts.
+        """
         predicted = opening(shapes.decode(codes))
-        wanted = np.interp(predicted, self.open_predicted, shapes.open_quantiles)
+        seconds = spoken.sum() / FRAMES_PER_SECOND
+        usual = self.open_predicted
+        if seconds >= 1:
+            share = seconds / (seconds + OWN_DISTRIBUTION_SECONDS)
+            usual = usual + share * (np.quantile(predicted[spoken], QUANTILES) - usual)
+        wanted = np.interp(predicted, usual, shapes.open_quantiles)
         step = np.clip(wanted - predicted, -MATCH_DOWN, MATCH_UP) * MATCH_STRENGTH
         return np.asarray(codes + step[:, None] * shapes.open_direction)
 
