@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from modules import translate
 from modules.errors import StudioError
@@ -193,7 +193,7 @@ def jobs(
         rows = [{"id": j.id, "kind": j.kind, "state": j.state, "progress": j.progress, "title": j.title} for j in found]
         print(json.dumps(rows, ensure_ascii=False, indent=1))
         return
-    table = Table("id", "kind", "state", "%", "title")
+    table = Table(Column("id", no_wrap=True, min_width=32), "kind", "state", "%", Column("title", no_wrap=True))
     for job in found:
         table.add_row(job.id, job.kind, job.state, f"{job.progress * 100:.0f}", job.title)
     Console().print(table)

@@ -14,6 +14,8 @@ import av
 import numpy as np
 from PIL import Image
 
+from modules import media
+
 SOUND_RATE = 48_000
 _TICKS = 90_000
 
@@ -127,3 +129,38 @@ def write_photo(path: Path, size: tuple[int, int], *, orientation: int = 1, kind
     exif[0x0112] = orientation
     image.save(path, format=kind, exif=exif.tobytes())
     return path
+
+
+def shortened(source: Path, target: Path, seconds: float) -> Path:
+    """The first ``seconds`` of a clip, picture and sound."""
+    return _again(source, target, seconds=seconds)
+
+
+def muted(source: Path, target: Path) -> Path:
+    """A clip without its sound."""
+    return _again(source, target, sound=False)
+
+
+def side_by_side(source: Path, target: Path) -> Path:
+    """A clip with its picture twice, left and right."""
+    return _again(source, target, copies=2)
+
+
+def _again(source: Path, target: Path, *, seconds: float = 1e9, sound: bool = True, copies: int = 1) -> Path:
+    footage = media.probe(source)
+    heard = media.read_sound(source, SOUND_RATE, duration=min(seconds, footage.duration)) if sound else None
+    with av.open(str(target), "w", format="mp4") as made:
+        video = made.add_stream("libx264", rate=media.FRAME_RATE)
+        video.width, video.height, video.pix_fmt = footage.width * copies, footage.height, "yuv420p"
+        voice = made.add_stream("aac", rate=SOUND_RATE, layout="mono") if heard is not None else None
+        for picture in media.read_frames(footage, 0, min(footage.frame_count, round(seconds * media.FRAME_RATE))):
+            wide = np.tile(media.to_bgr(picture), (1, copies, 1))
+            made.mux(video.encode(av.VideoFrame.from_ndarray(wide, format="bgr24")))
+        made.mux(video.encode(None))
+        if voice is not None and heard is not None:
+            for first in range(0, len(heard), 960):
+                block = av.AudioFrame.from_ndarray(heard[None, first : first + 960], format="fltp", layout="mono")
+                block.sample_rate, block.time_base, block.pts = SOUND_RATE, Fraction(1, SOUND_RATE), first
+                made.mux(voice.encode(block))
+            made.mux(voice.encode(None))
+    return target
