@@ -85,7 +85,9 @@ class LipSyncEngine(Protocol):
 
     info: LipSyncEngineInfo
 
-    def prepare(self, footage: Footage, track: Track, folder: Path, options: Mapping[str, Any], progress: Progress) -> PreparedAvatar:
+    def prepare(
+        self, footage: Footage, track: Track, folder: Path, options: Mapping[str, Any], progress: Progress
+    ) -> PreparedAvatar:
         """Analyse ``footage`` into ``folder``; returns at once what is already there."""
         ...
 

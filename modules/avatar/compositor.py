@@ -22,7 +22,8 @@ def paste(frame: I420, face: FaceFrame) -> I420:
     # A chroma sample covers 2 x 2 pixels; it changes as far as they do on the whole.
     quarter = mask.reshape(height // 2, 2, width // 2, 2).astype(np.uint16).sum((1, 3))
     shares = (mask.astype(np.int32), quarter.astype(np.int32), quarter.astype(np.int32))
-    for target, source, share, step, full in zip(planes(frame), patch, shares, (1, 2, 2), (255, 1020, 1020), strict=True):
+    steps, wholes = (1, 2, 2), (255, 1020, 1020)
+    for target, source, share, step, full in zip(planes(frame), patch, shares, steps, wholes, strict=True):
         top, left = face.top // step, face.left // step
         part = target[top : top + height // step, left : left + width // step]
         change = (source.astype(np.int32) - part) * share

@@ -98,7 +98,14 @@ def check_footage(
     face = float(np.median(eye_distance(seen))) if len(seen) else 0.0
     findings = list(_findings(footage, states, face, sound, speech, len(people)))
     return FootageReport(
-        tuple(_by_second(states)), len(people), footage.width, footage.height, footage.duration, face, speech, tuple(findings)
+        seconds=tuple(_by_second(states)),
+        people=len(people),
+        width=footage.width,
+        height=footage.height,
+        duration=footage.duration,
+        face_px=face,
+        has_speech=speech,
+        findings=tuple(findings),
     )
 
 
@@ -167,8 +174,12 @@ def _states(track: Track, footage: media.Footage) -> np.ndarray:
 
 def _by_second(states: np.ndarray) -> Iterator[str]:
     for start in range(0, len(states), media.FRAME_RATE):
-        commonest = np.bincount(states[start : start + media.FRAME_RATE]).argmax()
-        yield FrameState(commonest).name.lower()
+        yield _commonest(states[start : start + media.FRAME_RATE])
+
+
+def _commonest(states: np.ndarray) -> str:
+    """The name of the FrameState that most of ``states`` (N,) are."""
+    return FrameState(int(np.bincount(states).argmax())).name.lower()
 
 
 def _findings(
@@ -178,8 +189,7 @@ def _findings(
     if people > 1:
         yield Finding("warning", "check.several_people", {"count": people})
     if not usable.any():
-        worst = FrameState(np.bincount(states).argmax()).name.lower()
-        yield Finding("error", f"check.never_good.{worst}", {})
+        yield Finding("error", f"check.never_good.{_commonest(states)}", {})
         return
     if face < GOOD_EYE_DISTANCE:
         yield Finding("warning", "check.face_small", {"pixels": round(face)})
@@ -190,9 +200,8 @@ def _findings(
         return
     yield _length(float(usable.sum()) / media.FRAME_RATE)
     if usable.mean() < LEAST_USABLE:
-        bad = states[~usable]
-        state = FrameState(np.bincount(bad).argmax()).name.lower()
-        yield Finding("warning", f"check.often_bad.{state}", {"percent": round(100 * float(1 - usable.mean()))})
+        share = round(100 * float(1 - usable.mean()))
+        yield Finding("warning", f"check.often_bad.{_commonest(states[~usable])}", {"percent": share})
     yield _sound(sound, speech)
 
 

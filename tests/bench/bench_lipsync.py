@@ -73,8 +73,10 @@ def evaluate(clip: Path, video: Path, start: float, folder: Path) -> dict[str, f
     """What the probe says, which tracks both videos itself."""
     report = folder / "report.json"
     subprocess.run(
-        [sys.executable, str(PROBES / "eval_lipsync.py"), str(clip), str(video)]
-        + ["--ref-start", str(start), "--json", str(report)],
+        [
+            *(sys.executable, str(PROBES / "eval_lipsync.py"), str(clip), str(video)),
+            *("--ref-start", str(start), "--json", str(report)),
+        ],
         env={**os.environ, "PYTHONPATH": str(PROTOTYPES)},
         check=True,
     )

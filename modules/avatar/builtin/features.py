@@ -51,7 +51,7 @@ def mel_filters(bands: int, low: float, high: float) -> np.ndarray:
     def to_hertz(mel: np.ndarray) -> np.ndarray:
         return np.where(mel < 15, mel * (200 / 3), 1000 * np.exp((np.log(6.4) / 27) * (mel - 15)))
 
-    edge = to_hertz(np.linspace(*to_mel(np.array([low, high])), bands + 2))
+    edge = to_hertz(np.linspace(to_mel(np.array(low)), to_mel(np.array(high)), bands + 2))
     bins = np.linspace(0, SAMPLE_RATE / 2, WINDOW // 2 + 1)
     rising = (bins - edge[:-2, None]) / (edge[1:-1] - edge[:-2])[:, None]
     falling = (edge[2:, None] - bins) / (edge[2:] - edge[1:-1])[:, None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from modules.avatar.base import BaseLoop
@@ -34,7 +36,7 @@ def choose_loop(track: Track) -> BaseLoop:
     passages = runs(usable)
     if max(stop - start for start, stop in passages) < SHORT_LOOP:
         bridged = usable.copy()
-        for (_, before), (after, _) in zip(passages[:-1], passages[1:], strict=True):
+        for (_, before), (after, _) in pairwise(passages):
             if after - before <= MAX_GAP:
                 bridged[before:after] = True
         passages = runs(bridged)

@@ -27,6 +27,11 @@ class Window:
     before: int
     after: int
 
+    @property
+    def times(self) -> np.ndarray:
+        """Middle of each frame, context included, in seconds from the start of ``samples``."""
+        return np.asarray((np.arange(self.before + self.count + self.after) + 0.5) / FRAME_RATE)
+
 
 def windows(speech: Iterator[AudioChunk]) -> Iterator[Window]:
     """The windows of a stream; together their frames are one for each 40 ms begun."""

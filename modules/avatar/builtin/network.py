@@ -41,7 +41,9 @@ class ShapeNetwork(nn.Module):
         return out
 
 
-def train(features: np.ndarray, codes: np.ndarray, runs: np.ndarray, seed: int, progress: Progress) -> dict[str, np.ndarray]:
+def train(
+    features: np.ndarray, codes: np.ndarray, runs: np.ndarray, seed: int, progress: Progress
+) -> dict[str, np.ndarray]:
     """Weights of a network that maps (N, D) standardised ``features`` to (N, K) standardised ``codes``.
 
     runs: (N,) frame numbers; pieces for training are cut only where PIECE frames follow each other,
@@ -68,7 +70,7 @@ def train(features: np.ndarray, codes: np.ndarray, runs: np.ndarray, seed: int, 
             velocity = error[:, 1:] - error[:, :-1]
             loss = (error**2).mean() + VELOCITY_WEIGHT * (velocity**2).mean()
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
     progress.at(1.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from modules.avatar.builtin.model import LoadedPerson
+from modules.avatar.builtin.person import LoadedPerson
 from modules.avatar.builtin.selection import Blend, cheapest_path, cross_fades
 from modules.avatar.builtin.shapes import LIP_COUNT, opening
 from modules.face import landmarks as at
@@ -39,9 +39,9 @@ class Wanted:
     codes: np.ndarray
     bases: np.ndarray
 
-    def after(self, count: int) -> Wanted:
-        """Without the first ``count`` frames."""
-        return Wanted(self.codes[count:], self.bases[count:])
+    def part(self, frames: slice) -> Wanted:
+        """Only ``frames`` of the stretch."""
+        return Wanted(self.codes[frames], self.bases[frames])
 
     def joined(self, later: Wanted) -> Wanted:
         """This stretch and then ``later``."""

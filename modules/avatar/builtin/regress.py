@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from modules.avatar.builtin.features import MEL_RATE, WHISPER_RATE, Hearing, with_context
 from modules.avatar.builtin.shapes import QUANTILES, ShapeSpace, opening
+from modules.media import FRAME_RATE
 from modules.progress import Progress
 
 WHISPER_COMPONENTS = 48
@@ -28,7 +29,6 @@ MATCH_STRENGTH = 0.65
 MATCH_DOWN, MATCH_UP = 0.10, 0.18
 # With this much speech its own distribution of openings counts half.
 OWN_DISTRIBUTION_SECONDS = 4.0
-FRAMES_PER_SECOND = 25
 BLOCK_SECONDS = 2.0
 
 
@@ -166,7 +166,6 @@ class SpeechToShape:
         hearing: Hearing,
         voiced: np.ndarray,
         frames: np.ndarray,
-        frame_rate: float,
         codes: np.ndarray,
         shapes: ShapeSpace,
         progress: Progress,
@@ -177,7 +176,7 @@ class SpeechToShape:
         """
         from modules.avatar.builtin import network
 
-        times = (frames + 0.5) / frame_rate
+        times = (frames + 0.5) / FRAME_RATE
         space = InputSpace.fit(hearing, times)
         inputs = space.kernel_inputs(hearing, times)
         kernel = KernelRegression.fit(inputs, codes)
@@ -240,7 +239,7 @@ class SpeechToShape:
         voice is mapped differently, so the longer this speech is, the more its own distribution counts.
         """
         predicted = opening(shapes.decode(codes))
-        seconds = spoken.sum() / FRAMES_PER_SECOND
+        seconds = spoken.sum() / FRAME_RATE
         usual = self.open_predicted
         if seconds >= 1:
             share = seconds / (seconds + OWN_DISTRIBUTION_SECONDS)

@@ -101,8 +101,11 @@ def warp_maps(goal: np.ndarray, origins: list[np.ndarray], box: Box, step: int) 
     maps = []
     for number in range(len(origins)):
         dense = cv2.warpAffine(
-            np.ascontiguousarray(field[..., 2 * number : 2 * number + 2]), scale, (box.width, box.height),
-            flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE,
+            np.ascontiguousarray(field[..., 2 * number : 2 * number + 2]),
+            scale,
+            (box.width, box.height),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
         )
         maps.append((dense[..., 0] + xs, dense[..., 1] + ys))
     return maps
@@ -126,8 +129,11 @@ def similarity(origin: np.ndarray, goal: np.ndarray, points: np.ndarray) -> np.n
 def sample(crop: Crop, map_x: np.ndarray, map_y: np.ndarray) -> np.ndarray:
     """(h, w, 3) uint8: the crop's pixels at the frame positions of the maps."""
     return cv2.remap(
-        crop.pixels, map_x - np.float32(crop.left), map_y - np.float32(crop.top),
-        cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE,
+        crop.pixels,
+        map_x - np.float32(crop.left),
+        map_y - np.float32(crop.top),
+        cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
     )
 
 
@@ -166,7 +172,7 @@ def draw_mouth(
 def _near(points: np.ndarray, box: Box, eyes: float) -> np.ndarray:
     """(P,) bool: which (P, 2) points lie in the box or close to it."""
     reach = 0.3 * eyes
-    low, high = box.corner - reach, box.corner + (box.width + reach, box.height + reach)
+    low, high = box.corner - reach, box.corner + np.array([box.width, box.height]) + reach
     return np.asarray(((points >= low) & (points <= high)).all(1))
 
 

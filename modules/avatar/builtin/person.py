@@ -1,4 +1,4 @@
-"""One prepared avatar of the built-in engine, as it lies on disk and in memory."""
+"""A person whose mouth has been learnt, on disk and in memory."""
 
 from __future__ import annotations
 
@@ -89,19 +89,7 @@ class LoadedPerson:
         self._open_scale = OPENING_WEIGHT / max(float(opening(self.lower).std()), 1e-6)
         self.units = Units(self.vectors(codes, opening(self.lower)), self.pose, self.frames)
         self.transitions = self.units.transition_costs()
-        self._index = {frame: number for number, frame in enumerate(self.frames.tolist())}
 
     def vectors(self, codes: np.ndarray, openings: np.ndarray) -> np.ndarray:
         """(T, K + 1) what unit selection compares, for (T, K) codes and (T,) openings."""
         return np.concatenate([codes * self._code_scale, openings[:, None] * self._open_scale], axis=1)
-
-    def number_of(self, frame: int) -> int | None:
-        """Where footage frame ``frame`` stands among the stored ones."""
-        return self._index.get(frame)
-
-    def nearest(self, frame: int) -> int:
-        """Where footage frame ``frame``, or the stored one nearest to it, stands among the stored ones."""
-        place = int(np.searchsorted(self.frames, frame))
-        if place == len(self.frames) or (place and frame - self.frames[place - 1] < self.frames[place] - frame):
-            place -= 1
-        return place

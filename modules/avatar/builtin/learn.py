@@ -1,0 +1,66 @@
+"""Preparing a footage: storing its mouths, and learning how this person's mouth goes with the sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from modules import media
+from modules.avatar.base import BaseLoop
+from modules.avatar.builtin import photo
+from modules.avatar.builtin.crops import CropWriter
+from modules.avatar.builtin.ears import Ears, hear
+from modules.avatar.builtin.features import MEL_RATE, SAMPLE_RATE, Hearing
+from modules.avatar.builtin.footage import choose_frames, mouth_boxes
+from modules.avatar.builtin.person import PersonModel
+from modules.avatar.builtin.regress import SpeechToShape
+from modules.avatar.builtin.shapes import ShapeSpace, face_shapes
+from modules.avatar.builtin.warp import Box
+from modules.face.track import Track
+from modules.progress import Progress
+
+# Less speech than this teaches nothing: the person's mouth is then moved by rule.
+MIN_SPEECH_SECONDS = 3.0
+STORING_SHARE, HEARING_SHARE = 0.4, 0.5
+
+
+def learn(footage: media.Footage, track: Track, loop: BaseLoop, folder: Path, ears: Ears, progress: Progress) -> None:
+    """Write the engine's preparation of ``footage`` into the empty ``folder``."""
+    frames = choose_frames(track, loop)
+    landmarks = track.landmarks[frames]
+    shapes = face_shapes(landmarks, frames)
+    boxes = mouth_boxes(shapes, footage.width, footage.height)[1]
+    store_crops(footage, frames, boxes, folder, progress.part(0.0, STORING_SHARE))
+    sound = _sound(footage)
+    heard = hear(sound)
+    spoken = heard.spoken_at((frames + 0.5) / media.FRAME_RATE)
+    if spoken.sum() < MIN_SPEECH_SECONDS * media.FRAME_RATE:
+        photo.save(folder, frames, landmarks, footage.width, footage.height)
+        return
+    hearing = Hearing(ears.states(sound), heard.mel)
+    progress.at(HEARING_SHARE)
+    space = ShapeSpace.fit(shapes.lower, ~spoken)
+    codes = space.encode(shapes.lower)
+    speech = SpeechToShape.fit(hearing, heard.spoken, frames, codes, space, progress.part(HEARING_SHARE, 1.0))
+    PersonModel(frames, landmarks, np.array([footage.width, footage.height]), space, speech).save(folder)
+
+
+def store_crops(footage: media.Footage, frames: np.ndarray, boxes: list[Box], folder: Path, progress: Progress) -> None:
+    """Keep the part ``boxes`` of the frames ``frames`` ((N,) rising numbers), in one pass over the footage."""
+    with CropWriter(folder) as writer:
+        pictures = media.prefetch(media.read_order(footage, frames.tolist()), 4)
+        for number, (picture, box) in enumerate(zip(pictures, boxes, strict=True)):
+            if number % 8 == 0:
+                progress.at(number / len(frames))
+            writer.add(media.to_bgr(picture), box)
+
+
+def _sound(footage: media.Footage) -> np.ndarray:
+    """The footage's sound at 16 kHz, exactly as long as its pictures; silence where there is none."""
+    length = max(round(footage.duration * SAMPLE_RATE), SAMPLE_RATE // MEL_RATE)
+    sound = np.zeros(length, np.float32)
+    if footage.has_sound:
+        read = media.read_sound(footage.path, SAMPLE_RATE, 0.0, footage.duration)[:length]
+        sound[: len(read)] = read
+    return sound
