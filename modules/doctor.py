@@ -78,7 +78,7 @@ def run(settings: Settings, language: str, as_json: bool) -> int:
 def check(settings: Settings) -> Iterator[Finding]:
     """All findings, the cheap ones first."""
     yield python()
-    yield packages(ROOT / "requirements.txt")
+    yield packages(*(ROOT / name for name in ("requirements.txt", "requirements-nodeps.txt")))
     yield memory(psutil.virtual_memory().total)
     yield data_folder(settings.data_dir)
     yield disk(settings.data_dir)
@@ -94,10 +94,10 @@ def python() -> Finding:
     return Finding("good" if good else "error", "doctor.python", {"version": platform.python_version()})
 
 
-def packages(requirements: Path) -> Finding:
-    """Whether the pinned packages are installed in the pinned versions."""
+def packages(*files: Path) -> Finding:
+    """Whether the packages pinned in ``files`` are installed in the pinned versions."""
     wrong = []
-    for line in requirements.read_text(encoding="utf-8").splitlines():
+    for line in "\n".join(file.read_text(encoding="utf-8") for file in files).splitlines():
         text = line.partition("#")[0].strip()
         if not text:
             continue

@@ -32,8 +32,9 @@ from modules.errors import StudioError  # noqa: E402
 
 VENV = ROOT / ".venv"
 STAMP = VENV / "installed.txt"
-REQUIREMENTS, DEVELOPMENT, CONSTRAINTS = (
-    ROOT / name for name in ("requirements.txt", "requirements-dev.txt", "constraints.txt")
+REQUIREMENTS, BARE_REQUIREMENTS, DEVELOPMENT, CONSTRAINTS = (
+    ROOT / name
+    for name in ("requirements.txt", "requirements-nodeps.txt", "requirements-dev.txt", "constraints.txt")
 )
 PYTHONS = ((3, 11), (3, 12))
 DEFAULT_PORT = 7860
@@ -112,6 +113,7 @@ def set_up(*, development: bool) -> Path:
     STAMP.unlink(missing_ok=True)
     pip_install(python, torch_arguments(find_card(), sys.platform, index_answers))
     pip_install(python, ["-r", str(REQUIREMENTS)])
+    pip_install(python, ["--no-deps", "-r", str(BARE_REQUIREMENTS)])
     if development:
         pip_install(python, ["-r", str(DEVELOPMENT)])
     STAMP.write_text(f"{wanted_too if development else wanted}\n")
@@ -122,7 +124,7 @@ def set_up(*, development: bool) -> Path:
 def fingerprint(*, development: bool) -> str:
     """Changes when any required package does."""
     digest = hashlib.sha256()
-    for path in (REQUIREMENTS, CONSTRAINTS, *((DEVELOPMENT,) if development else ())):
+    for path in (REQUIREMENTS, BARE_REQUIREMENTS, CONSTRAINTS, *((DEVELOPMENT,) if development else ())):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

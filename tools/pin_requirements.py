@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
+FILES = ("requirements.txt", "requirements-nodeps.txt", "requirements-dev.txt")
 
 
 def pinned(path: Path) -> list[Requirement]:
@@ -51,9 +52,10 @@ def closure(wanted: list[Requirement]) -> dict[str, str]:
 
 def main() -> None:
     """Write the file."""
-    own = pinned(ROOT / "requirements.txt") + pinned(ROOT / "requirements-dev.txt")
-    direct = {canonicalize_name(requirement.name) for requirement in own}
-    lines = [f"{name}=={version}" for name, version in sorted(closure(own).items()) if name not in direct]
+    own = {name: pinned(ROOT / name) for name in FILES}
+    direct = {canonicalize_name(requirement.name) for listed in own.values() for requirement in listed}
+    brought = closure(own["requirements.txt"] + own["requirements-dev.txt"])
+    lines = [f"{name}=={version}" for name, version in sorted(brought.items()) if name not in direct]
     head = "# What requirements.txt brings along; written by tools/pin_requirements.py.\n"
     (ROOT / "constraints.txt").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
 

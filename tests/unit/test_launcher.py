@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import http.server
+import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -70,7 +73,7 @@ def test_a_mirror_or_no_index_can_be_set(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_every_requirement_is_pinned() -> None:
-    for path in (launcher.REQUIREMENTS, launcher.DEVELOPMENT, launcher.CONSTRAINTS):
+    for path in (launcher.REQUIREMENTS, launcher.BARE_REQUIREMENTS, launcher.DEVELOPMENT, launcher.CONSTRAINTS):
         lines = [line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
         assert all("==" in line for line in lines if line), path
     assert launcher.torch_requirement().startswith("torch==")
@@ -144,14 +147,14 @@ def quick_venv(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("quick_venv")
 def test_the_second_start_installs_nothing(environment: list[list[str]]) -> None:
     python = launcher.set_up(development=False)
-    assert python.is_file() and len(environment) == 2
+    assert python.is_file() and len(environment) == 3
     assert launcher.set_up(development=False) == python
-    assert len(environment) == 2
+    assert len(environment) == 3
     launcher.set_up(development=True)
-    assert len(environment) == 5
+    assert len(environment) == 7
     launcher.set_up(development=False)
     launcher.set_up(development=True)
-    assert len(environment) == 5
+    assert len(environment) == 7
 
 
 @pytest.mark.usefixtures("quick_venv")
@@ -163,7 +166,7 @@ def test_a_stopped_install_is_done_again(environment: list[list[str]], monkeypat
         broken.setattr(launcher, "pip_install", fails)
         assert launcher.main(["--setup-only"]) == 1
     assert launcher.main(["--setup-only"]) == 0
-    assert len(environment) == 2
+    assert len(environment) == 3
 
 
 @pytest.mark.usefixtures("quick_venv")
@@ -175,7 +178,7 @@ def test_changed_requirements_install_again(
     changed.write_text(launcher.REQUIREMENTS.read_text(encoding="utf-8") + "\nrich==15.0.1\n", encoding="utf-8")
     monkeypatch.setattr(launcher, "REQUIREMENTS", changed)
     launcher.set_up(development=False)
-    assert len(environment) == 4
+    assert len(environment) == 6
 
 
 @pytest.mark.parametrize(
@@ -276,3 +279,21 @@ def test_a_python_without_venv(root: bool, environment: list[list[str]], monkeyp
             launcher.set_up(development=False)
         assert caught.value.code == "launcher_venv" and caught.value.values["package"] == package
     assert asked == [package]
+
+
+def test_whatever_the_studio_imports_is_required() -> None:
+    """Imports inside functions count too: a package must not be there by luck."""
+    required = set()
+    for path in (launcher.REQUIREMENTS, launcher.BARE_REQUIREMENTS):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if "==" in line:
+                required.add(re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower())
+    homes = importlib.metadata.packages_distributions()
+    for path in [ROOT / "webui.py", *sorted((ROOT / "modules").rglob("*.py"))]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            for top in {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {"modules"}:
+                providers = {re.sub(r"[-_.]+", "-", home).lower() for home in homes.get(top, [top])}
+                assert providers & required, f"{path.name} imports {top}"
