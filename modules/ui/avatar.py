@@ -115,7 +115,7 @@ class AvatarTab:
         usable = not any(finding["level"] == "error" for finding in result["report"]["findings"])
         return (
             gr.HTML(visible=False),
-            self._report_html(result),
+            self._report_html(job_id, result),
             self._people_html(job_id, result["people"], 0),
             gr.Column(visible=usable),
             gr.skip(),
@@ -123,18 +123,24 @@ class AvatarTab:
             0,
         )
 
-    def _report_html(self, result: dict[str, Any]) -> str:
-        page, report = self._page, result["report"]
-        findings = [(finding["level"], page.t(finding["key"], **finding["values"])) for finding in report["findings"]]
+    def _report_html(self, job_id: str, result: dict[str, Any]) -> str:
+        page, report, people = self._page, result["report"], result["people"]
+        findings = html.notes((finding["level"], page.t(finding["key"], **finding["values"])) for finding in report["findings"])
+        timeline = self._timeline_html(report["seconds"]) if result["kind"] == "video" else ""
         title = f'<b class="fs-box-title">{page.t("ui.avatar.report")}</b>'
-        if result["kind"] == "photo":
-            return f'<div class="fs-box">{title}{html.notes(findings)}</div>'
-        states = [
-            (state, page.t("ui.avatar.second", second=second + 1, state=page.t(f"ui.avatar.state.{state}")))
-            for second, state in enumerate(report["seconds"])
+        seen = ""
+        if len(people) == 1:
+            picture = page.link(page.studio.file(job_id, people[0]["picture"]))
+            seen = html.picture(picture, page.t("ui.avatar.person", number=1))
+        return f'<div class="fs-box"><div class="fs-seen">{seen}<div>{title}{timeline}</div></div>{findings}</div>'
+
+    def _timeline_html(self, seconds: list[str]) -> str:
+        names = {state: self._page.t(f"ui.avatar.state.{state}") for state in SECOND_STATES}
+        cells = [
+            (state, self._page.t("ui.avatar.second", second=second, state=names[state]))
+            for second, state in enumerate(seconds, start=1)
         ]
-        seen = [(state, page.t(f"ui.avatar.state.{state}")) for state in SECOND_STATES if state in report["seconds"]]
-        return f'<div class="fs-box">{title}{html.timeline(states, seen)}{html.notes(findings)}</div>'
+        return html.timeline(cells, [(state, name) for state, name in names.items() if state in seconds])
 
     def _people_html(self, job_id: str, people: list[dict[str, Any]], chosen: int) -> str:
         page = self._page

@@ -28,6 +28,10 @@ HEAD = f"""
   }});
 }})();
 </script>
+<style>
+/* Gradio heads its notices with an English word; the sentence says it all. */
+.toast-title {{ display: none; }}
+</style>
 """
 
 

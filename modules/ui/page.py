@@ -76,13 +76,9 @@ class Page:
         """One sentence: what went wrong and what to do."""
         return translate.error_text(error, self.language)
 
-    def say(self, sentence: str) -> None:
-        """Show a short notice at the edge of the page."""
-        gr.Info(sentence, title=self.t("ui.notice"), duration=5)
-
     def warn(self, sentence: str) -> None:
         """Show what is missing or went wrong at the edge of the page."""
-        gr.Warning(sentence, title=self.t("ui.attention"), duration=12)
+        gr.Warning(sentence, duration=8)
 
     def guard(self, handler: Handler) -> Handler:
         """``handler``, whose errors become one sentence and leave the page as it was."""

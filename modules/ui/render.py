@@ -50,10 +50,10 @@ class RenderTab:
                     preview = gr.Button(t("ui.render.preview"), size="lg", elem_id="render-preview", min_width=140)
                     start = gr.Button(t("ui.render.start"), variant="primary", size="lg", elem_id="render-start", min_width=140)
             with gr.Column(scale=5, min_width=320):
-                self._preview = JobPanel(page, "preview")
-                self._preview_result = html.panel(name="preview-result")
                 self._render = JobPanel(page, "render")
                 self._result = html.panel(html.empty(t("ui.render.empty")), name="render-result")
+                self._preview = JobPanel(page, "preview")
+                self._preview_result = html.panel(name="preview-result")
         next_step = gr.Button(t("ui.render.next"), size="lg", elem_classes="fs-next", elem_id="render-next")
         page.leads_to(next_step, "projects")
         self._bind(preview, start)
@@ -131,7 +131,7 @@ class RenderTab:
 
     def _show_result(self, job_id: Any) -> str:
         if job_id is None:
-            return ""
+            return html.empty(self._page.t("ui.render.empty"))
         job = self._page.studio.job(job_id)
         done = html.note(self._page.t("ui.render.done", time=words.duration(self._page, (job.result or {})["seconds"])), "good")
         return done + result_html(self._page, job)

@@ -1,0 +1,116 @@
+"""The whole way through the real page with the real worker and the real engines."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modules import media
+from tests.ui import steps
+from tests.ui.conftest import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+STEP_MS = 240_000
+SCRIPT = "大家好，这是我的数字分身。[停0.5秒]It speaks English, too."
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def studio_url(tmp_path: Path) -> Iterator[str]:
+    """webui.py as a user starts it, on a data folder of its own."""
+    port = free_port()
+    log = tmp_path / "webui.log"
+    with open(log, "wb") as output:
+        server = subprocess.Popen(
+            [sys.executable, "webui.py", "--port", str(port), "--data-dir", str(tmp_path / "data")],
+            cwd=ROOT, stdout=output, stderr=output,
+        )  # fmt: skip
+    url = f"http://127.0.0.1:{port}/"
+    try:
+        _wait_for(url, server, log)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.3)
+    pytest.fail(f"the page does not answer:\n{log.read_text()}")
+
+
+@pytest.fixture
+def clip(request: pytest.FixtureRequest, shared_media: Path | None) -> Path:
+    """A real clip where there is one, else the generated one."""
+    if shared_media is not None:
+        return shared_media / "talk_woman_10s.mp4"
+    generated: Path = request.getfixturevalue("talking_clip")
+    return generated
+
+
+def test_from_a_video_to_the_finished_result(
+    studio_url: str, visit: Callable[..., Any], clip: Path, tmp_path: Path
+) -> None:
+    page = visit(studio_url)
+    page.set_default_timeout(STEP_MS)
+    steps.offer_video(page, clip)
+    assert page.query_selector("#avatar-report .fs-second.fs-is-good")
+    steps.make_avatar(page, "端到端 🌸 test")
+    page.click("#avatar-next")
+    steps.clone_voice(page, "端到端的声音")
+    assert steps.plays(page, "#voice-found audio") and steps.plays(page, "#voice-made audio")
+    page.click("#voice-next")
+    steps.write_script(page, SCRIPT)
+    page.click("#listen-one")
+    assert steps.plays(page, "#script-heard audio")
+
+    page.click("#script-next")
+    page.click("#render-preview")
+    assert steps.plays(page, "#preview-result video")
+
+    # Cancel takes effect within about a second, and the job can go on.
+    page.click("#render-start")
+    page.wait_for_selector("#job-render .fs-bar")
+    time.sleep(2.0)
+    pressed = time.monotonic()
+    page.click("#job-render [data-do=cancel]")
+    page.wait_for_selector("#job-render [data-do=resume]")
+    assert time.monotonic() - pressed < 2.5
+    page.click("#job-render [data-do=resume]")
+    page.wait_for_selector("#job-render .fs-bar")
+
+    # The other language, and a reload in the middle: the page finds the job again.
+    page.click("a[data-language=en]")
+    page.wait_for_selector("#job-render .fs-bar, #render-result video")
+    assert "Let it speak" in page.inner_text("#render-heading")
+    page.reload()
+    page.wait_for_selector("#job-render .fs-bar, #render-result video")
+    assert steps.plays(page, "#render-result video")
+
+    saved = {}
+    for ending in ("mp4", "wav", "srt"):
+        with page.expect_download() as download:
+            page.click(f"#render-result a[download$='.{ending}']")
+        saved[ending] = tmp_path / f"saved.{ending}"
+        download.value.save_as(saved[ending])
+    footage = media.probe(saved["mp4"])
+    assert footage.kind == "video" and footage.has_sound
+    assert len(media.read_sound(saved["wav"], 24000)) / 24000 == pytest.approx(footage.duration, abs=0.1)
+    assert "数字分身" in saved["srt"].read_text(encoding="utf-8")
+
+    page.click("#render-next")
+    page.wait_for_selector(".fs-job-row .fs-done")
