@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from modules.jobs.store import JobStore
 from modules.jobs.studio import Studio
 from modules.jobs.supervisor import Supervisor
 
-PATIENCE = 60.0
+PATIENCE = 240.0
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> float:
@@ -31,10 +32,11 @@ def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> float:
     return time.monotonic() - began
 
 
-def worker_process(studio: Studio) -> psutil.Process:
+def worker_pid(studio: Studio) -> int:
+    """The process that gave the last sign of life."""
     sign = studio.store.worker()
     assert sign is not None
-    return psutil.Process(sign.pid)
+    return sign.pid
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def faceless_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_job_runs_in_another_process_and_reports(studio: Studio, faceless_clip: Path) -> None:
     job_id = studio.submit("check_footage", upload=studio.accept(faceless_clip))
     wait_for(lambda: studio.job(job_id).state == "running")
-    assert worker_process(studio).pid != psutil.Process().pid
+    assert worker_pid(studio) != os.getpid()
     wait_for(lambda: studio.job(job_id).state not in ("queued", "running"))
     job = studio.job(job_id)
     assert job.state == "done" and job.result is not None
@@ -81,11 +83,11 @@ def test_cancel_takes_effect_within_a_second(studio: Studio, faceless_clip: Path
 @pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_its_job_goes_on(studio: Studio, faceless_clip: Path) -> None:
     job_id = studio.submit("check_footage", upload=studio.accept(faceless_clip))
+    victims: list[int] = []
     for _ in range(2):
-        wait_for(lambda: studio.job(job_id).state == "running" and worker_process(studio).is_running())
-        victim = worker_process(studio)
-        victim.kill()
-        wait_for(lambda: worker_process(studio).pid != victim.pid)
+        wait_for(lambda: studio.job(job_id).state == "running" and worker_pid(studio) not in victims)
+        victims.append(worker_pid(studio))
+        psutil.Process(victims[-1]).kill()
     wait_for(lambda: studio.job(job_id).state == "done")
 
 
