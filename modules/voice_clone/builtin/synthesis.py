@@ -48,6 +48,8 @@ class Synthesiser:
 
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = self._threads
+            # Threads that wait must sleep: spinning costs half as much again where the cores are shared.
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             options.log_severity_level = 3
             path = speaking_graph(self._folder)
             try:
