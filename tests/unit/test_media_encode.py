@@ -154,3 +154,22 @@ def test_prefetch_is_bounded_and_closes_its_source() -> None:
     reader.close()
     assert closed.is_set()
     assert threading.active_count() < before
+
+
+@pytest.mark.slow
+def test_ten_minutes_end_in_step(tmp_path: Path) -> None:
+    """The last click of 10 min of joined film lies within one picture of where it was put."""
+    seconds, part = 600, 20
+    segments = [
+        write_segment(tmp_path / f"{first}.mp4", first * 25, (first + part) * 25, preset="ultrafast")
+        for first in range(0, seconds, part)
+    ]
+    media.write_wav(tmp_path / "s.wav", media.resample(clicks(seconds, every=10), SOUND_RATE, 24000), 24000)
+    output = tmp_path / "out.mp4"
+    media.join(segments, tmp_path / "s.wav", output, {}, Progress())
+    footage = media.probe(output)
+    assert footage.frame_count == seconds * 25
+    last = next(media.read_frames(footage, footage.frame_count - 1))
+    assert np.abs(last.astype(int) - picture(footage.frame_count - 1)).mean() < 4
+    heard = onsets(media.read_sound(output, 16000, seconds - 20.0), 16000)
+    assert heard == pytest.approx([0.1, 10.1], abs=0.005)
