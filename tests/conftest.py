@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import clips
+
 _SHARED_MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
 
 
@@ -13,3 +15,9 @@ _SHARED_MEDIA = Path(__file__).resolve().parents[2] / "shared" / "media"
 def shared_media() -> Path | None:
     """The folder of real clips beside the repository, or None on a machine without it."""
     return _SHARED_MEDIA if _SHARED_MEDIA.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def talking_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight seconds of a drawn person who talks, 480 x 640, with sound; made anew on each machine."""
+    return clips.write_talking_clip(tmp_path_factory.mktemp("clips") / "talking.mp4")

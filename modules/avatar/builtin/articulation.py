@@ -20,7 +20,7 @@ HISS = slice(32, MEL_BANDS)
 VOICE = slice(2, 30)
 # Natural-log energy under the loud parts at which the mouth is closed.
 LOUDNESS_RANGE = 5.5
-MAX_OPENING = 0.13
+MAX_OPENING = 0.15
 MAX_ROUNDING = 0.06
 SIGMA_SECONDS = 0.035
 # Lips move a little before they are heard.
