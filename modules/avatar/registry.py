@@ -1,8 +1,7 @@
-"""Every lip-sync engine there is. A new engine needs its folder and one line here."""
+"""Every lip-sync engine there is. A new engine needs its folder and one name here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from modules.avatar.base import LipSyncEngine, LipSyncEngineInfo
@@ -11,18 +10,22 @@ from modules.errors import StudioError
 
 DEFAULT = "builtin"
 
-_ENGINES: dict[str, Callable[[Path, int], LipSyncEngine]] = {
-    BuiltinEngine.info.id: BuiltinEngine,
-}
+# In the order in which a user should see them.
+_ENGINES = {engine.info.id: engine for engine in (BuiltinEngine,)}
 
 
 def infos() -> tuple[LipSyncEngineInfo, ...]:
-    """What each registered engine is, in the order in which a user should see them."""
-    return (BuiltinEngine.info,)
+    """What each registered engine is."""
+    return tuple(engine.info for engine in _ENGINES.values())
+
+
+def info(engine: str) -> LipSyncEngineInfo:
+    """What an engine is. Raises StudioError('engine_unknown')."""
+    if engine not in _ENGINES:
+        raise StudioError("engine_unknown", engine=engine)
+    return _ENGINES[engine].info
 
 
 def create(engine: str, models_dir: Path, threads: int) -> LipSyncEngine:
-    """An engine by its id. Raises StudioError('engine_unknown')."""
-    if engine not in _ENGINES:
-        raise StudioError("engine_unknown", engine=engine)
-    return _ENGINES[engine](models_dir, threads)
+    """A new engine by its id. Raises StudioError('engine_unknown')."""
+    return _ENGINES[info(engine).id](models_dir, threads)

@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from modules import media, pipeline, provenance, script, weights
 from modules.avatar import library as avatars
 from modules.avatar import registry as lip_sync
 from modules.avatar.base import LipSyncEngine
+from modules.devices import Keeper
 from modules.errors import StudioError
 from modules.face import check
 from modules.face.track import Person, Track, track_footage
@@ -34,8 +35,8 @@ from modules.voice_clone import library as voices
 from modules.voice_clone import registry as voice_clone
 from modules.voice_clone.base import Reference, VoiceEngine
 
-BUILTIN = "builtin"
 SPEECH_RATE = 16000  # of the recogniser and of the voice activity detector
+LOADED = Keeper()
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,16 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-@cache
-def _lips(engine: str, models_dir: Path, threads: int) -> LipSyncEngine:
-    """An engine stays loaded from job to job."""
-    return lip_sync.create(engine, models_dir, threads)
+def _lips(engine: str, settings: Settings) -> LipSyncEngine:
+    info = lip_sync.info(engine)
+    make = partial(lip_sync.create, engine, settings.models_dir, settings.cpu_threads)
+    return LOADED.get(f"lips {engine}", info.memory_mb, make)
 
 
-@cache
-def _voice(engine: str, models_dir: Path, threads: int) -> VoiceEngine:
-    return voice_clone.create(engine, models_dir, threads)
+def _voice(engine: str, settings: Settings) -> VoiceEngine:
+    info = voice_clone.info(engine)
+    make = partial(voice_clone.create, engine, settings.models_dir, settings.cpu_threads)
+    return LOADED.get(f"voice {engine}", info.memory_mb, make)
 
 
 def run(settings: Settings, job_id: str, kind: str, params: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -108,7 +110,7 @@ def prepare_avatar(task: Task) -> dict[str, Any]:
     known = library.find(sha256, chosen)
     if known is not None:
         return {"avatar": known.id}
-    engine = _lips(params.get("engine", BUILTIN), settings.models_dir, settings.cpu_threads)
+    engine = _lips(params.get("engine", lip_sync.DEFAULT), settings)
     footage = _probe(settings, upload)
     weights.ensure(settings.models_dir, engine.info.weights, task.progress.part(0.0, 0.1))
     people = _people(footage, upload, task.progress.part(0.1, 0.15, "stage.check"))
@@ -157,7 +159,7 @@ def clone_voice(task: Task) -> dict[str, Any]:
     if not (extraction / "extraction.json").is_file():
         raise StudioError("extraction_unknown")
     provenance.check_consent(settings.data_dir, params["consent"], "voice", extraction / "original.wav")
-    engine = _voice(params.get("engine", BUILTIN), settings.models_dir, settings.cpu_threads)
+    engine = _voice(params.get("engine", voice_clone.DEFAULT), settings)
     weights.ensure(settings.models_dir, engine.info.weights, task.progress.part(0.0, 0.1))
     made = _made(task.work / "voice")
     for name in (voices.ORIGINAL, voices.TIMBRE, voices.CLIP):
@@ -188,7 +190,7 @@ def render(task: Task) -> dict[str, Any]:
     """Render a script with an avatar and a voice."""
     params, settings = task.params, task.settings
     avatar = avatars.AvatarLibrary(settings.data_dir).get(params["avatar"])
-    engine = _lips(params.get("engine", BUILTIN), settings.models_dir, settings.cpu_threads)
+    engine = _lips(params.get("engine", lip_sync.DEFAULT), settings)
     limit = pipeline.PREVIEW_SECONDS if params.get("preview") else None
     share = pipeline.SPEECH_SHARE
     timeline = _spoken(task, params["script"], task.progress.part(0.0, share, "stage.speak"), limit)
@@ -223,7 +225,7 @@ def render(task: Task) -> dict[str, Any]:
 def _spoken(task: Task, text: str, progress: Progress, limit: float | None = None) -> pipeline.Timeline:
     params, settings = task.params, task.settings
     voice = voices.VoiceLibrary(settings.data_dir).get(params["voice"])
-    engine = _voice(BUILTIN, settings.models_dir, settings.cpu_threads)
+    engine = _voice(voice_clone.DEFAULT, settings)
     utterances = script.parse(text, settings.max_script_characters)
     weights.ensure(settings.models_dir, engine.info.weights, progress.part(0.0, 0.0))
     # Already there unless the engine is new to this voice.
