@@ -247,12 +247,13 @@ def _people(footage: media.Footage, upload: Path, progress: Progress) -> list[Pe
     kept = upload / "people.npz"
     if not kept.exists():
         people = check.find_people(footage, progress)
-        arrays = {f"picture_{person.id}": person.picture for person in people}
-        boxes = np.array([person.box for person in people]).reshape(-1, 4)
-        partial = kept.with_suffix(".part")
-        with open(partial, "wb") as file:
-            np.savez(file, boxes=boxes, shares=np.array([person.share for person in people]), **arrays)
-        os.replace(partial, kept)
+        arrays: dict[str, Any] = {f"picture_{person.id}": person.picture for person in people}
+        arrays["boxes"] = np.array([person.box for person in people]).reshape(-1, 4)
+        arrays["shares"] = np.array([person.share for person in people])
+        part = kept.with_suffix(".part")
+        with open(part, "wb") as file:
+            np.savez(file, **arrays)
+        os.replace(part, kept)
     progress.at(1.0)
     with np.load(kept, allow_pickle=False) as data:
         return [
@@ -266,9 +267,9 @@ def _track(footage: media.Footage, person: Person | None, upload: Path, progress
     kept = upload / f"track_{person.id if person else 'none'}.npz"
     if not kept.exists():
         track = track_footage(footage, person, progress)
-        partial = kept.with_suffix(".part")
-        track.save(partial)
-        os.replace(partial, kept)
+        part = kept.with_suffix(".part")
+        track.save(part)
+        os.replace(part, kept)
     progress.at(1.0)
     return Track.load(kept)
 
