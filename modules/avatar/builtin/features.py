@@ -119,7 +119,7 @@ class WhisperEncoder:
                     str(self._folder), device="cpu", compute_type="int8", intra_threads=self._threads
                 )
             except (RuntimeError, ValueError) as error:
-                raise StudioError("weights_broken", name=str(self._folder / "model.bin")) from error
+                raise StudioError("weights_broken", name="Whisper base", file=str(self._folder / "model.bin")) from error
         return self._model
 
     def unload(self) -> None:
