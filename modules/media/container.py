@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
@@ -44,3 +45,8 @@ def video_stream(container: InputContainer) -> VideoStream | None:
             stream.thread_type = "AUTO"
             return stream
     return None
+
+
+def audio_stream(container: InputContainer) -> AudioStream | None:
+    """The first sound of a container that can be decoded (phones add tracks of formats of their own)."""
+    return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)

@@ -11,8 +11,8 @@ from av.video.stream import VideoStream
 
 from modules.errors import StudioError
 from modules.media.container import opened, video_stream
-from modules.media.footage import FRAME_RATE, Footage, Shape, decoded, shape_of, timeline
-from modules.media.frames import I420, from_video_frame, turn
+from modules.media.footage import FRAME_RATE, Footage, Shape, decoded, shape_of, timeline, upright
+from modules.media.frames import I420
 from modules.media.photo import read_photo
 
 BUFFER_BYTES = 200_000_000  # most that a backward run holds
@@ -46,7 +46,7 @@ def read_frames(footage: Footage, start: int = 0, stop: int | None = None) -> It
         for frame in _steady(source, start, stop):
             if frame is not latest:
                 shape = shape or shape_of(frame, stream)
-                latest, picture = frame, turn(from_video_frame(frame, shape.width, shape.height), shape.degrees)
+                latest, picture = frame, upright(footage.path, frame, shape)
                 yield picture.copy()
             elif picture is not None:
                 yield picture.copy()

@@ -17,8 +17,8 @@ from av.video.stream import VideoStream
 
 from modules.errors import StudioError
 from modules.media import photo
-from modules.media.container import opened, video_stream
-from modules.media.frames import LIMITED_RANGE
+from modules.media.container import audio_stream, opened, video_stream
+from modules.media.frames import I420, LIMITED_RANGE, from_video_frame, turn
 
 FRAME_RATE = 25
 
@@ -96,7 +96,8 @@ def probe(path: Path, *, max_seconds: float | None = None, max_side: int | None 
         if frame is None:
             raise StudioError("media_unreadable", name=path.name)
         shape, color = shape_of(frame, stream), _color_of(frame)
-        has_sound = bool(container.streams.audio)
+        upright(path, frame, shape)
+        has_sound = audio_stream(container) is not None
     times = timeline(path)
     _check_length(path, times.duration, max_seconds)
     width, height = shape.upright
@@ -165,6 +166,14 @@ def shape_of(frame: av.VideoFrame, stream: VideoStream) -> Shape:
     aspect = stream.sample_aspect_ratio or Fraction(1)
     width = frame.width if aspect <= 0 else round(frame.width * aspect)
     return Shape(width // 2 * 2, frame.height // 2 * 2, frame.rotation % 360)
+
+
+def upright(path: Path, frame: av.VideoFrame, shape: Shape) -> I420:
+    """A decoded frame of the file at ``path`` as the picture that people see."""
+    try:
+        return turn(from_video_frame(frame, shape.width, shape.height), shape.degrees)
+    except av.FFmpegError as error:  # damaged colour or format tags
+        raise StudioError("media_unreadable", name=path.name) from error
 
 
 def _color_of(frame: av.VideoFrame) -> ColorTags:

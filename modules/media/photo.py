@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from modules.errors import StudioError
 from modules.media.frames import I420, to_i420
@@ -38,22 +40,22 @@ def photo_size(path: Path) -> tuple[int, int]:
 
 def read_photo(path: Path, width: int, height: int) -> I420:
     """The photo as I420 of ``width`` x ``height``; see-through parts become white."""
-    try:
-        with _opened(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            if upright.has_transparency_data:
-                layered = upright.convert("RGBA")
-                upright = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
-            rgb = upright.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise StudioError("media_unreadable", name=path.name) from error
+    with _opened(path) as image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.has_transparency_data:
+            layered = upright.convert("RGBA")
+            upright = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
+        rgb = upright.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)
     return to_i420(np.ascontiguousarray(np.asarray(rgb, dtype=np.uint8)[:, :, ::-1]))
 
 
-def _opened(path: Path) -> Image.Image:
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The photo, not yet decoded; whatever goes wrong in the block means that it cannot be read."""
     try:
-        return Image.open(path, formats=FORMATS)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError) as error:
+        with Image.open(path, formats=FORMATS) as image:
+            yield image
+    except Exception as error:  # Pillow's readers raise nearly anything on broken files
         raise StudioError("media_unreadable", name=path.name) from error
 
 

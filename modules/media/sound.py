@@ -11,17 +11,20 @@ import av
 import numpy as np
 import soundfile
 import soxr
+from av import AudioFrame
 from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
 from av.container import InputContainer
 from numpy.typing import NDArray
 
 from modules.errors import StudioError
-from modules.media.container import opened, video_stream
+from modules.media.container import audio_stream, opened, video_stream
 from modules.media.footage import timeline
 
 Samples = NDArray[np.float32]
 
 _GAP = 0.04  # seconds; time stamps of real files jitter by less, holes are longer
+_LONGEST_HOLE = 60.0  # seconds; a longer jump is a damaged time stamp
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,13 @@ def read_sound(path: Path, sample_rate: int, start: float = 0.0, duration: float
     even when the tracks of the file begin at different times; holes are filled with silence.
     """
     with opened(path) as container:
-        if not container.streams.audio:
+        stream = audio_stream(container)
+        if stream is None:
             return np.zeros(0, np.float32)
         begin = timeline(path).start if video_stream(container) is not None else None
-        rate = container.streams.audio[0].rate or sample_rate
+        rate = stream.rate or sample_rate
         stop = None if duration is None else start + duration
-        pieces = list(_aligned(_timed(container, rate), rate, begin, start, stop))
+        pieces = list(_aligned(_timed(container, stream, rate), rate, begin, start, stop))
     joined = np.concatenate(pieces) if pieces else np.zeros(0, np.float32)
     sound = resample(joined, rate, sample_rate)
     return sound if duration is None else sound[: round(duration * sample_rate)]
@@ -87,21 +91,44 @@ def write_wav(path: Path, x: Samples, rate: int) -> None:
         part.unlink(missing_ok=True)
 
 
-def _timed(container: InputContainer, rate: int) -> Iterator[tuple[float | None, Samples]]:
+def _timed(container: InputContainer, stream: AudioStream, rate: int) -> Iterator[tuple[float | None, Samples]]:
     """Decoded blocks as mono at ``rate``, each with its time on the container's clock."""
-    stream = container.streams.audio[0]
-    to_float = AudioResampler(format="fltp", layout=None, rate=rate)
+    mixer = _Mixer(rate)
     try:
         for packet in container.demux(stream):
             try:
-                frames = packet.decode()
-            except (av.FFmpegError, EOFError):
+                for frame in packet.decode():
+                    yield frame.time, mixer.mono(frame)
+            except (av.FFmpegError, EOFError, ValueError):
                 continue
-            for frame in frames:
-                for block in to_float.resample(frame):
-                    yield frame.time, block.to_ndarray().mean(axis=0, dtype=np.float32)
     except (av.FFmpegError, EOFError):
         return
+
+
+class _Mixer:
+    """Any sample format and layout to float mono; a broken or spliced file may change them on the way."""
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self._shape: tuple[str, str, int] | None = None
+        self._channels = 1
+        self._convert = AudioResampler()
+
+    def mono(self, frame: AudioFrame) -> Samples:
+        """One frame as samples at the mixer's rate."""
+        shape = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if shape != self._shape:
+            # More than two channels are mixed to two by FFmpeg (speech sits in the centre channel);
+            # one or two are left alone, since its own mix to mono changes their loudness. Packed
+            # samples, because PyAV reads planes beyond the eighth from nowhere.
+            self._channels = min(2, frame.layout.nb_channels)
+            layout = "mono" if self._channels == 1 else "stereo"
+            self._convert = AudioResampler(format="flt", layout=layout, rate=self._rate)
+            self._shape = shape
+        blocks = [block.to_ndarray().reshape(-1, self._channels) for block in self._convert.resample(frame)]
+        if not blocks:
+            return np.zeros(0, np.float32)
+        return np.asarray(np.concatenate(blocks).mean(axis=1), dtype=np.float32)
 
 
 def _aligned(
@@ -115,7 +142,7 @@ def _aligned(
         if begin is None:
             begin = time or 0.0
         wanted = position if time is None else round((time - begin) * rate)
-        gap = wanted - position
+        gap = wanted - position if abs(wanted - position) <= _LONGEST_HOLE * rate else 0
         if gap > _GAP * rate or (position == 0 and gap > 0):
             block = np.concatenate([np.zeros(gap, np.float32), block])
         elif gap < -_GAP * rate or (position == 0 and gap < 0):
