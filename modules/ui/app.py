@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from modules import translate
 from modules.settings import Settings
@@ -79,7 +80,7 @@ def launch_options(settings: Settings) -> dict[str, Any]:
         "allowed_paths": [str(folder) for folder in folders],
         "theme": theme(),
         "css_paths": STYLE,
-        "head": language.HEAD,
+        "app_kwargs": {"middleware": [Middleware(language.HeadFirst)]},
         "footer_links": [],
         "run_history": False,
         "show_error": False,

@@ -9,12 +9,21 @@ import gradio as gr
 
 from modules.errors import StudioError
 from modules.ui import html, words
-from modules.ui.jobs_view import JobPanel
+from modules.ui.jobs_view import ACTIVE, JobPanel
 from modules.ui.page import Page
 from modules.ui.shelf import Shelf
-from modules.ui.uploads import PhotoDrop, VideoDrop
 
 SECOND_STATES = ("good", "turned", "small", "cut_off", "no_face")
+
+
+class Webcam(gr.Video):
+    """A recorder that hands over the recording as it is; Gradio's own would mirror it with ffmpeg first."""
+
+    is_template = True
+
+    def preprocess(self, payload: Any) -> str | None:
+        """The received file; Gradio has checked that it lies in its upload folder."""
+        return payload.path if payload is not None else None
 
 
 class AvatarTab:
@@ -26,7 +35,7 @@ class AvatarTab:
         html.panel(html.heading(t("ui.avatar.title"), t("ui.avatar.intro")), name="avatar-heading")
         with gr.Row(elem_classes="fs-columns"):
             with gr.Column(scale=5, min_width=320):
-                drops = self._build_sources()
+                file, webcam = self._build_sources()
                 self._check = JobPanel(page, "check")
             with gr.Column(scale=4, min_width=320):
                 self._tips = html.panel(self._tips_html(), name="avatar-tips")
@@ -46,29 +55,26 @@ class AvatarTab:
         next_step = gr.Button(t("ui.avatar.next"), variant="primary", size="lg", elem_classes="fs-next", elem_id="avatar-next")
         page.leads_to(next_step, "voice")
         self._person = gr.State(0)
-        self._bind(drops, make)
+        self._bind(file, webcam, make)
 
-    def _build_sources(self) -> list[Any]:
+    def _build_sources(self) -> tuple[gr.File, Webcam]:
         t = self._page.t
         with gr.Tabs(elem_classes="fs-sources"):
-            with gr.Tab(t("ui.avatar.source.video")):
-                video = VideoDrop(sources=["upload"], show_label=False, height=360, elem_id="avatar-video")
+            with gr.Tab(t("ui.avatar.source.file")):
+                # Any file is let in here: what it is, the footage check says, in the user's language.
+                file = gr.File(show_label=False, height=220, elem_id="avatar-file")
             with gr.Tab(t("ui.avatar.source.webcam")):
-                webcam = VideoDrop(sources=["webcam"], include_audio=True, show_label=False, height=360, elem_id="avatar-webcam")
                 html.panel(html.note(t("ui.avatar.webcam.help")), name="avatar-webcam-help")
-            with gr.Tab(t("ui.avatar.source.photo")):
-                photo = PhotoDrop(sources=["upload"], type="filepath", show_label=False, height=360, elem_id="avatar-photo")
-                html.panel(html.note(t("ui.avatar.photo.help")), name="avatar-photo-help")
-        return [video, webcam, photo]
+                webcam = Webcam(sources=["webcam"], include_audio=True, show_label=False, height=360, elem_id="avatar-webcam")
+        return file, webcam
 
-    def _bind(self, drops: list[Any], make: gr.Button) -> None:
+    def _bind(self, file: gr.File, webcam: Webcam, make: gr.Button) -> None:
         page = self._page
-        video, webcam, photo = drops
-        for drop, trigger in ((video, video.upload), (webcam, webcam.stop_recording), (photo, photo.upload)):
-            page.on([trigger], self._take, [drop], [*self._check.outputs, *self._prepare.outputs])
-        for drop in drops:
-            page.on([drop.clear], self._forget, [self._check.job], [*self._check.outputs, *self._prepare.outputs])
-        shown = [self._tips, self._report, self._people, self._form, self._name, self._consent, self._person]
+        taken = [*self._check.outputs, *self._prepare.outputs]
+        page.on([file.upload], self._take, [file], taken)
+        page.on([webcam.stop_recording], self._take, [webcam], taken)
+        page.on([file.clear, webcam.clear], self._forget, [self._check.job], self._check.outputs)
+        shown = [self._tips, self._report, self._people, self._form, self._consent, self._person]
         page.on([self._check.done.change], self._show_report, [self._check.done], shown)
         page.on([self._people.click], self._choose_person, [self._check.done], [self._people, self._person])
         page.on(
@@ -86,7 +92,7 @@ class AvatarTab:
 
     def _tips_html(self) -> str:
         t = self._page.t
-        items = "".join(f"<li>{t(f'ui.avatar.tip.{number}')}</li>" for number in range(1, 5))
+        items = "".join(f"<li>{t(f'ui.avatar.tip.{number}')}</li>" for number in range(1, 6))
         return f'<div class="fs-tips"><b>{t("ui.avatar.tips")}</b><ul>{items}</ul></div>'
 
     def _describe(self, avatar: Any) -> tuple[str, str]:
@@ -94,34 +100,27 @@ class AvatarTab:
         detail = f"{kind} · {words.duration(self._page, avatar.seconds)}" if avatar.kind == "video" else kind
         return html.picture(self._page.link(avatar.picture), avatar.name), detail
 
-    def _take(self, file: Path | None) -> tuple[Any, ...]:
+    def _take(self, file: str | None) -> tuple[Any, ...]:
         if file is None:
             raise StudioError("upload_empty")
-        upload = self._page.studio.accept(file)
+        upload = self._page.studio.accept(Path(file))
         job_id = self._page.studio.submit("check_footage", upload=upload)
         return (*self._check.begin(job_id), *self._prepare.clear())
 
     def _forget(self, job_id: Any) -> tuple[Any, ...]:
         """The footage was taken out of the drop zone: stop checking it. What is being prepared goes on."""
-        if job_id and self._page.studio.job(str(job_id)).state in ("queued", "running"):
+        if job_id and self._page.studio.job(str(job_id)).state in ACTIVE:
             self._page.studio.cancel(str(job_id))
-        return (*self._check.clear(), *(gr.skip() for _ in self._prepare.outputs))
+        return self._check.clear()
 
     def _show_report(self, job_id: Any) -> tuple[Any, ...]:
         if job_id is None:
-            return gr.HTML(visible=True), "", "", gr.Column(visible=False), "", False, 0
-        job = self._page.studio.job(job_id)
-        result = job.result or {}
+            return gr.HTML(visible=True), "", "", gr.Column(visible=False), False, 0
+        result = self._page.studio.job(job_id).result or {}
         usable = not any(finding["level"] == "error" for finding in result["report"]["findings"])
-        return (
-            gr.HTML(visible=False),
-            self._report_html(job_id, result),
-            self._people_html(job_id, result["people"], 0),
-            gr.Column(visible=usable),
-            gr.skip(),
-            False,
-            0,
-        )
+        report = self._report_html(job_id, result)
+        people = self._people_html(job_id, result["people"], 0)
+        return gr.HTML(visible=False), report, people, gr.Column(visible=usable), False, 0
 
     def _report_html(self, job_id: str, result: dict[str, Any]) -> str:
         page, report, people = self._page, result["report"], result["people"]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from html import escape
+from typing import TYPE_CHECKING
 
 from modules import translate
 
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 PATHS = {"zh-CN": "", "en": "en"}
 
-# Runs before the page is drawn: goes to the remembered language, else to the browser's, and
-# tells Gradio's own texts (drop zones, recorders) to follow the page instead of the browser.
+# Runs before anything of the page does: goes to the remembered language, else to the browser's,
+# and tells Gradio's own texts (drop zones, recorders) to follow the page instead of the browser.
 HEAD = f"""
 <script>
 (() => {{
@@ -43,3 +47,35 @@ def switch(language: str) -> str:
         for tag, name in translate.LANGUAGES.items()
     )
     return f'<nav class="fs-language">{links}</nav>'
+
+
+class HeadFirst:
+    """Puts HEAD at the top of the pages' HTML; Gradio's own ``head`` would come after its texts are chosen."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything through, and the pages with HEAD in them."""
+        if scope["type"] != "http" or scope["path"].strip("/") not in PATHS.values():
+            await self._app(scope, receive, send)
+            return
+        start: Message = {}
+        body = b""
+
+        async def insert(message: Message) -> None:
+            nonlocal start, body
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            body += message.get("body", b"")
+            if message.get("more_body", False):
+                return
+            whole = body.replace(b"<head>", b"<head>" + HEAD.encode(), 1)
+            headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
+            if scope["method"] != "HEAD":
+                headers.append((b"content-length", str(len(whole)).encode()))
+            await send({**start, "headers": headers})
+            await send({"type": "http.response.body", "body": whole})
+
+        await self._app(scope, receive, insert)

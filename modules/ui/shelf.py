@@ -45,14 +45,14 @@ class Shelf:
         t = page.t
         self.cards = html.panel(name=f"shelf-{name}")
         with gr.Group(visible=False, elem_classes="fs-edit") as self._edit:
-            self._title = gr.Textbox(label=t("ui.shelf.rename"), max_lines=1, max_length=60)
+            self._title = gr.Textbox(label=t("ui.shelf.rename"), max_lines=1, max_length=60, elem_id=f"rename-{name}")
             with gr.Row():
-                save = gr.Button(t("ui.shelf.save"), size="sm", variant="primary")
+                save = gr.Button(t("ui.shelf.save"), size="sm", variant="primary", elem_id=f"save-{name}")
                 close = gr.Button(t("ui.shelf.cancel"), size="sm")
         with gr.Group(visible=False, elem_classes="fs-edit") as self._sure:
             self._question = html.panel(name=f"sure-{name}")
             with gr.Row():
-                delete = gr.Button(t("ui.shelf.delete_sure"), size="sm", variant="stop")
+                delete = gr.Button(t("ui.shelf.delete_sure"), size="sm", variant="stop", elem_id=f"delete-{name}")
                 keep = gr.Button(t("ui.shelf.cancel"), size="sm")
         # The entry that is being renamed or deleted; the server's own memory, not the browser's.
         self._handled = gr.State(None)

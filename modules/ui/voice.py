@@ -12,7 +12,6 @@ from modules.ui import html, words
 from modules.ui.jobs_view import JobPanel
 from modules.ui.page import Page
 from modules.ui.shelf import Shelf
-from modules.ui.uploads import SoundDrop
 
 LANGUAGES = ("zh", "en", "ja")
 
@@ -32,8 +31,9 @@ class VoiceTab:
                 )
                 self._from = html.panel(name="voice-from")
                 with gr.Column(visible=False) as self._own:
-                    self._clip = SoundDrop(
-                        sources=["upload", "microphone"], type="filepath", show_label=False, elem_id="voice-clip", editable=False
+                    self._file = gr.File(show_label=False, height=160, elem_id="voice-file")
+                    self._microphone = gr.Audio(
+                        sources=["microphone"], type="filepath", show_label=False, editable=False, elem_id="voice-microphone"
                     )
                     html.panel(html.note(t("ui.voice.clip.help")), name="voice-clip-help")
                 self._extract = JobPanel(page, "extract")
@@ -81,9 +81,9 @@ class VoiceTab:
             [page.tab["voice"].select, self._source.input], self._turn_to, [self._source, page.choices.avatar],
             [*shown, *self._extract.outputs],
         )
-        page.on(
-            [self._clip.upload, self._clip.stop_recording], self._take, [self._clip], [*self._extract.outputs, *self._clone.outputs]
-        )
+        taken = [*self._extract.outputs, *self._clone.outputs]
+        page.on([self._file.upload], self._take, [self._file], taken)
+        page.on([self._microphone.stop_recording], self._take, [self._microphone], taken)
         page.on(
             [self._extract.done.change], self._show_found, [self._extract.done],
             [self._form, self._found, self._transcript, self._language, self._name, self._consent],
@@ -138,10 +138,10 @@ class VoiceTab:
                 return job.id
         return self._page.studio.submit("extract_voice", avatar=avatar_id)
 
-    def _take(self, file: Path | None) -> tuple[Any, ...]:
+    def _take(self, file: str | None) -> tuple[Any, ...]:
         if file is None:
             raise StudioError("upload_empty")
-        upload = self._page.studio.accept(file)
+        upload = self._page.studio.accept(Path(file))
         job_id = self._page.studio.submit("extract_voice", upload=upload)
         return (*self._extract.begin(job_id), *self._clone.clear())
 

@@ -14,7 +14,7 @@ def open_tab(page: Any, name: str) -> None:
 
 def offer_video(page: Any, clip: Path) -> None:
     """Drop a video into the first step and wait for its report."""
-    page.set_input_files("#avatar-video input[type=file]", str(clip))
+    page.set_input_files("#avatar-file input[type=file]", str(clip))
     page.wait_for_selector("#avatar-report .fs-box")
 
 

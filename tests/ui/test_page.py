@@ -1,0 +1,218 @@
+"""The page in a browser, with a worker that needs no engines."""
+
+from __future__ import annotations
+
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from modules.errors import StudioError
+from tests.ui import steps
+from tests.ui.conftest import Site
+from tests.ui.fakes import clip as make_clip
+
+Visit = Callable[..., Any]
+NAME = "小美 🌸 <b>粗</b> & ../x"
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """A small video under a name that is no path of ours."""
+    path = tmp_path / "我 的 ..%2f视频 🎬.mp4"
+    make_clip(path)
+    return path
+
+
+def test_the_whole_wizard(site: Site, visit: Visit, clip: Path) -> None:
+    page = visit(site.url)
+    steps.offer_video(page, clip)
+    assert page.locator("#avatar-report .fs-second").count() == 32
+
+    # Without the tick nothing is made, and one sentence says so.
+    page.fill("#avatar-name input, #avatar-name textarea", NAME)
+    page.click("#avatar-make")
+    assert "同意" in steps.toast(page)
+    assert not site.studio.jobs(kinds=["prepare_avatar"])
+
+    steps.make_avatar(page, NAME)
+    assert site.studio.avatars.list()[0].name == NAME
+    assert page.inner_text("#shelf-avatar .fs-card-text b") == NAME  # as text, not as HTML
+
+    page.click("#avatar-next")
+    steps.clone_voice(page, NAME)  # extraction started by itself
+    assert site.studio.voices.list()[0].transcript == "今天天气不错。"
+    page.click("#voice-say")
+    page.wait_for_selector("#voice-heard audio")
+
+    page.click("#voice-next")
+    steps.write_script(page, "第一句。第二句。")
+    page.evaluate("document.querySelector('#script-text textarea').setSelectionRange(4, 4)")
+    page.click("#pause-1")
+    page.wait_for_function("document.querySelector('#script-text textarea').value === '第一句。[停1秒]第二句。'")
+    page.evaluate("document.querySelector('#script-text textarea').setSelectionRange(2, 2)")
+    page.click("#listen-one")
+    page.wait_for_selector("#script-heard audio")
+    assert site.studio.jobs(kinds=["speak"])[0].params["text"] == "第一句。"
+
+    page.click("#script-next")
+    page.wait_for_selector("#render-summary .fs-facts")
+    page.click("#render-preview")
+    assert steps.plays(page, "#preview-result video")
+    page.click("#render-start")
+    assert steps.plays(page, "#render-result video")
+    with page.expect_download() as download:
+        page.click("#render-result a[download$='.srt']")
+    assert "hello" in Path(download.value.path()).read_text()
+    render = site.studio.jobs(kinds=["render"])[0]
+    assert render.params["script"] == "第一句。[停1秒]第二句。" and render.params["label"] and not render.params["preview"]
+
+    page.click("#render-next")
+    page.click(f"[data-job='{render.id}'] [data-do=open]")
+    page.wait_for_selector(f"[data-job='{render.id}'] video")
+    page.click(f"[data-job='{render.id}'] [data-do=delete]")
+    page.click(f"[data-job='{render.id}'] [data-do=delete-sure]")
+    page.wait_for_selector(f"[data-job='{render.id}']", state="detached")
+    assert not site.studio.folder(render.id).exists()
+
+
+def test_language_follows_the_browser_and_then_the_switch(site: Site, visit: Visit) -> None:
+    page = visit(site.url, locale="en-GB")
+    assert page.url.endswith("/en")
+    seen = ""
+    for tab in ("avatar", "voice", "script", "render", "projects"):
+        steps.open_tab(page, tab)
+        seen += page.inner_text("body")
+        hints = page.eval_on_selector_all("[placeholder]", "all => all.map((one) => one.placeholder)")
+        seen += " ".join(hints)
+    assert not re.search(r"[\u4e00-\u9fff]", seen.replace("简体中文", ""))
+    assert not re.search(r"\b(ui|stage|error|check)\.[a-z]", seen)
+
+    page.click("a[data-language='zh-CN']")
+    page.wait_for_url(site.url)
+    page.wait_for_selector("#projects-heading h2")  # still the same step
+    assert page.inner_text("#tab-avatar-button") == "形象"
+    page.goto(site.url + "en")
+    page.wait_for_url(site.url)  # the switch is remembered
+    steps.open_tab(page, "avatar")
+    assert "拖放" in page.inner_text("#avatar-file")
+
+
+def test_a_reload_finds_the_running_job_and_another_browser_does_not(site: Site, visit: Visit, clip: Path) -> None:
+    site.worker.seconds = 6.0
+    page = visit(site.url)
+    page.set_input_files("#avatar-file input[type=file]", str(clip))
+    page.wait_for_selector("#job-check .fs-bar")
+    page.reload()
+    page.wait_for_selector("#job-check .fs-bar")
+
+    stranger = visit(site.url)
+    time.sleep(1.0)
+    assert stranger.locator("#job-check .fs-bar").count() == 0
+
+    page.goto("about:blank")  # the tab is closed until the job is done
+    while site.studio.jobs()[0].state != "done":
+        time.sleep(0.1)
+    page.goto(site.url)
+    page.wait_for_selector("#avatar-report .fs-timeline")
+    assert stranger.locator("#avatar-report .fs-timeline").count() == 0
+
+
+def test_cancel_within_a_second_and_resume(site: Site, visit: Visit, clip: Path) -> None:
+    site.worker.seconds = 4.0
+    page = visit(site.url)
+    page.set_input_files("#avatar-file input[type=file]", str(clip))
+    page.wait_for_selector("#job-check .fs-bar")
+    pressed = time.monotonic()
+    page.click("#job-check [data-do=cancel]")
+    page.wait_for_selector("#job-check [data-do=resume]")
+    assert time.monotonic() - pressed < 1.5
+    assert site.studio.jobs()[0].state == "cancelled"
+    page.click("#job-check [data-do=resume]")
+    page.wait_for_selector("#avatar-report .fs-timeline")
+
+
+@pytest.mark.parametrize(("locale", "sentence"), [("zh-CN", "无法读取"), ("en-US", "annot")])
+def test_a_refused_footage_is_one_sentence_and_the_page_goes_on(
+    site: Site, visit: Visit, clip: Path, locale: str, sentence: str
+) -> None:
+    site.worker.refuse["check_footage"] = StudioError("media_unreadable", name="a.mp4")
+    page = visit(site.url, locale=locale)
+    page.set_input_files("#avatar-file input[type=file]", str(clip))
+    page.wait_for_selector("#job-check .fs-error")
+    assert sentence in page.inner_text("#job-check .fs-error")
+    assert page.locator("#job-check [data-do=resume]").count() == 0  # the same file would only be refused again
+    site.worker.refuse.clear()
+    page.click("#avatar-file [aria-label='清除'], #avatar-file [aria-label='Clear']")
+    page.wait_for_selector("#job-check .fs-error", state="detached")
+    steps.offer_video(page, clip)
+
+
+def test_an_empty_file_is_refused_at_once(site: Site, visit: Visit, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.mp4"
+    empty.touch()
+    page = visit(site.url)
+    page.set_input_files("#avatar-file input[type=file]", str(empty))
+    assert "0" in steps.toast(page)
+    assert not site.studio.jobs()
+
+
+def test_of_several_people_the_chosen_one_is_prepared(site: Site, visit: Visit, clip: Path) -> None:
+    site.worker.people = 2
+    page = visit(site.url)
+    steps.offer_video(page, clip)
+    assert page.locator("#avatar-people img").count() == 2
+    page.click("#avatar-people [data-id='1']")
+    page.wait_for_selector("#avatar-people .fs-card:nth-child(2).fs-chosen")
+    steps.make_avatar(page, "B")
+    assert site.studio.jobs(kinds=["prepare_avatar"])[0].params["person"] == 1
+
+
+def test_rename_and_delete_in_the_library(site: Site, visit: Visit, clip: Path) -> None:
+    page = visit(site.url)
+    steps.offer_video(page, clip)
+    steps.make_avatar(page, "old")
+    page.click("#shelf-avatar [data-do=rename]")
+    page.fill("#rename-avatar input, #rename-avatar textarea", "新名字")
+    page.click("#save-avatar")
+    page.wait_for_selector("#shelf-avatar b[title='新名字']")
+    page.click("#shelf-avatar [data-do=delete]")
+    page.wait_for_selector("#sure-avatar .fs-warning")
+    page.click("#delete-avatar")
+    page.wait_for_selector("#shelf-avatar .fs-empty")
+    assert site.studio.avatars.list() == []
+
+
+def test_a_script_too_long_or_empty_is_said_in_a_sentence(site: Site, visit: Visit) -> None:
+    page = visit(site.url)
+    steps.open_tab(page, "script")
+    page.fill("#script-text textarea", "长" * 100_000)
+    page.wait_for_selector("#script-length .fs-error")
+    page.fill("#script-text textarea", "……。")
+    page.wait_for_selector("#script-length .fs-error")
+    page.fill("#script-text textarea", "")
+    page.wait_for_selector("#script-length .fs-empty")
+    page.click("#listen-all")
+    assert "声音" in steps.toast(page)
+
+
+def test_it_fits_a_phone(site: Site, visit: Visit) -> None:
+    for locale in ("zh-CN", "en-US"):
+        page = visit(site.url, locale=locale, width=390)
+        for tab in ("avatar", "voice", "script", "render", "projects"):
+            steps.open_tab(page, tab)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_only_results_are_served(site: Site) -> None:
+    data = site.studio.settings.data_dir
+    for path in ("/etc/passwd", str(data / "studio.sqlite3"), str(data / "jobs" / ".." / "studio.sqlite3")):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{site.url}gradio_api/file={quote(path)}", timeout=10)
+        assert refused.value.code in (403, 404)

@@ -1,0 +1,87 @@
+"""What of the page needs no browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import webui
+from modules import translate
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_help_answers_within_a_second_and_imports_nothing_heavy() -> None:
+    code = "import sys, runpy\nsys.argv = ['webui.py', '--help']\ntry: runpy.run_path('webui.py', run_name='__main__')\n"
+    code += "except SystemExit: pass\nassert not {'torch', 'gradio', 'numpy'} & set(sys.modules)"
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--data-dir" in done.stdout
+    assert time.monotonic() - began < 1.0
+
+
+@pytest.mark.parametrize(
+    ("host", "share", "auth", "refused"),
+    [
+        ("127.0.0.1", False, None, False),
+        ("localhost", False, None, False),
+        ("::1", False, None, False),
+        ("0.0.0.0", False, None, True),
+        ("192.168.1.5", False, None, True),
+        ("my-host", False, None, True),
+        ("127.0.0.1", True, None, True),
+        ("0.0.0.0", True, "me:secret", False),
+        ("127.0.0.1", False, "me", True),
+        ("127.0.0.1", False, "me:", True),
+    ],
+)
+def test_no_door_is_opened_without_a_lock(host: str, share: bool, auth: str | None, refused: bool) -> None:
+    assert (webui.refusal(host, share, auth) is not None) is refused
+
+
+def test_every_text_that_the_page_asks_for_exists() -> None:
+    known = translate.texts("zh-CN").keys()
+    asked: set[str] = set()
+    for file in (ROOT / "modules" / "ui").glob("*.py"):
+        asked |= set(re.findall(r'"(ui\.[a-z_.0-9]+)"', file.read_text(encoding="utf-8")))
+    assert asked and asked <= known, asked - known
+
+
+def test_the_sentence_at_the_cursor() -> None:
+    from modules.ui.script import sentence_at
+
+    script = "第一句。[停1秒]第二句！\nThird one. Last"
+    assert sentence_at(script, 0) == "第一句。"
+    assert sentence_at(script, 4) == "第一句。"
+    assert sentence_at(script, 12) == "第二句！"
+    assert sentence_at(script, script.index("Third") + 3) == "Third one."
+    assert sentence_at(script, len(script)) == "Last"
+    assert sentence_at("", 0) == ""
+
+
+def test_what_users_wrote_is_text_in_html() -> None:
+    from modules.ui import html
+
+    bad = "<img src=x onerror=alert(1)>\"'&"
+    pieces = html.note(bad) + html.card("", bad, bad, html.button(bad, bad, bad)) + html.download(bad, bad, bad)
+    pieces += html.facts([(bad, bad)]) + html.sound(bad, bad) + html.picture(bad, bad)
+    assert "<img src=x" not in pieces and 'x onerror=alert(1)>"' not in pieces
+
+
+def test_download_names_are_file_names_everywhere() -> None:
+    from modules.ui.render import file_name
+
+    assert file_name("../a\\b:c*?\"<>|\n你好", "mp4") == "abc你好.mp4"
+    assert file_name("…", "srt") == "fenshen.srt"
+
+
+def test_both_languages_have_the_same_keys() -> None:
+    tables = [json.loads((ROOT / "i18n" / f"{tag}.json").read_text(encoding="utf-8")) for tag in translate.LANGUAGES]
+    assert all(table.keys() == tables[0].keys() for table in tables)
