@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import av
 from av.audio.stream import AudioStream
@@ -12,6 +13,8 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from modules.errors import StudioError
+
+Media = TypeVar("Media", VideoStream, AudioStream)
 
 # Playlist formats (hls, concat, dash, ...) can name other files and addresses, so only formats
 # that carry their own data are let in.
@@ -50,3 +53,11 @@ def video_stream(container: InputContainer) -> VideoStream | None:
 def audio_stream(container: InputContainer) -> AudioStream | None:
     """The first sound of a container that can be decoded (phones add tracks of formats of their own)."""
     return next((stream for stream in container.streams.audio if stream.codec_context is not None), None)
+
+
+def demuxed(container: InputContainer, stream: Media) -> Iterator[av.Packet[Media]]:
+    """Packets of a stream up to the end or to the place where the file is broken."""
+    try:
+        yield from container.demux(stream)
+    except (av.FFmpegError, EOFError, IndexError):  # IndexError: a stream that the header did not name
+        return

@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 
 from modules.errors import StudioError
 from modules.media import photo
-from modules.media.container import audio_stream, opened, video_stream
+from modules.media.container import audio_stream, demuxed, opened, video_stream
 from modules.media.frames import I420, LIMITED_RANGE, from_video_frame, turn
 
 FRAME_RATE = 25
@@ -142,14 +142,6 @@ def _shown_packets(container: InputContainer, stream: VideoStream) -> Iterator[t
         starts_later = first_key is None or time < first_key
         if not starts_later and not packet.is_discard:
             yield time, packet.duration or 0
-
-
-def demuxed(container: InputContainer, stream: VideoStream) -> Iterator[av.Packet[VideoStream]]:
-    """Packets of a stream up to the end or to the place where the file is broken."""
-    try:
-        yield from container.demux(stream)
-    except (av.FFmpegError, EOFError):
-        return
 
 
 def decoded(container: InputContainer, stream: VideoStream) -> Iterator[av.VideoFrame]:

@@ -18,7 +18,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from modules.errors import StudioError
-from modules.media.container import audio_stream, opened, video_stream
+from modules.media.container import audio_stream, demuxed, opened, video_stream
 from modules.media.footage import timeline
 
 Samples = NDArray[np.float32]
@@ -94,15 +94,12 @@ def write_wav(path: Path, x: Samples, rate: int) -> None:
 def _timed(container: InputContainer, stream: AudioStream, rate: int) -> Iterator[tuple[float | None, Samples]]:
     """Decoded blocks as mono at ``rate``, each with its time on the container's clock."""
     mixer = _Mixer(rate)
-    try:
-        for packet in container.demux(stream):
-            try:
-                for frame in packet.decode():
-                    yield frame.time, mixer.mono(frame)
-            except (av.FFmpegError, EOFError, ValueError):
-                continue
-    except (av.FFmpegError, EOFError):
-        return
+    for packet in demuxed(container, stream):
+        try:
+            for frame in packet.decode():
+                yield frame.time, mixer.mono(frame)
+        except (av.FFmpegError, EOFError, ValueError):
+            continue
 
 
 class _Mixer:
