@@ -21,13 +21,18 @@ Media = TypeVar("Media", VideoStream, AudioStream)
 FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,wav,w64,mp3,flac,aac,aiff,amr,caf"
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[InputContainer]:
-    """The file at ``path`` as a PyAV container; StudioError if it is no media file that we read."""
+def check_file(path: Path) -> None:
+    """StudioError unless there is a file with something in it."""
     if not path.is_file():
         raise StudioError("media_missing", name=path.name)
     if path.stat().st_size == 0:
         raise StudioError("media_empty", name=path.name)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[InputContainer]:
+    """The file at ``path`` as a PyAV container; StudioError if it is no media file that we read."""
+    check_file(path)
     try:
         container = av.open(
             str(path.resolve()),

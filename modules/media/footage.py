@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 
 from modules.errors import StudioError
 from modules.media import photo
-from modules.media.container import audio_stream, demuxed, opened, video_stream
+from modules.media.container import audio_stream, check_file, demuxed, opened, video_stream
 from modules.media.frames import I420, LIMITED_RANGE, from_video_frame, turn
 
 FRAME_RATE = 25
@@ -82,7 +82,10 @@ def probe(path: Path, *, max_seconds: float | None = None, max_side: int | None 
 
     max_seconds: longest video let in; max_side: longest side of a video in pixels.
     """
-    if path.is_file() and path.stat().st_size and photo.is_photo(path):
+    check_file(path)
+    if photo.is_other_photo(path):
+        raise StudioError("media_photo_format", name=path.name)
+    if photo.is_photo(path):
         width, height = photo.photo_size(path)
         photo.read_photo(path, width, height)
         return Footage(path, "photo", width, height, 1, 1 / FRAME_RATE, float(FRAME_RATE), False, PHOTO_COLOR)
@@ -90,11 +93,12 @@ def probe(path: Path, *, max_seconds: float | None = None, max_side: int | None 
         stream = video_stream(container)
         if stream is None:
             raise StudioError("media_no_picture", name=path.name)
-        _check_side(path, stream, max_side)
+        _check_side(path, stream.width, stream.height, max_side)
         _check_length(path, (container.duration or 0) / av.time_base, max_seconds)
         frame = next(decoded(container, stream), None)
         if frame is None:
             raise StudioError("media_unreadable", name=path.name)
+        _check_side(path, frame.width, frame.height, max_side)
         shape, color = shape_of(frame, stream), _color_of(frame)
         upright(path, frame, shape)
         has_sound = audio_stream(container) is not None
@@ -176,8 +180,7 @@ def _color_of(frame: av.VideoFrame) -> ColorTags:
     return ColorTags(known(frame.color_primaries), known(frame.color_trc), matrix)
 
 
-def _check_side(path: Path, stream: VideoStream, limit: int | None) -> None:
-    width, height = stream.width, stream.height
+def _check_side(path: Path, width: int, height: int, limit: int | None) -> None:
     if not width or not height:
         raise StudioError("media_unreadable", name=path.name)
     if limit is not None and max(width, height) > limit:

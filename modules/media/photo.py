@@ -16,6 +16,7 @@ FORMATS = ("JPEG", "PNG", "WEBP")
 LARGEST_SIDE = 1920  # pixels of the finished picture; larger photos are made smaller
 MOST_PIXELS = 120_000_000  # above this a file is more likely an attack than a photo
 _ORIENTATION = 0x0112
+_TILED_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif")
 _SIGNS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 
@@ -24,6 +25,13 @@ def is_photo(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(12)
     return head.startswith(_SIGNS) or (head[:4] == b"RIFF" and head[8:] == b"WEBP")
+
+
+def is_other_photo(path: Path) -> bool:
+    """Whether this is a HEIC or AVIF photo; their tiles would pass for a tiny video."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    return head[4:8] == b"ftyp" and head[8:] in _TILED_BRANDS
 
 
 def photo_size(path: Path) -> tuple[int, int]:

@@ -153,6 +153,7 @@ def test_a_cut_off_file_gives_what_is_there(tmp_path: Path) -> None:
         ("playlist.mp4", b"#EXTM3U\n#EXTINF:10,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n", "media_unreadable"),
         ("list.mp4", b"ffconcat version 1.0\nfile /etc/passwd\n", "media_unreadable"),
         ("page.mp4", b"<html><body>" + b"x" * 500, "media_unreadable"),
+        ("phone.jpg", b"\x00\x00\x00\x18ftypheic" + b"\x00" * 300, "media_photo_format"),
         ("broken.png", b"\x89PNG\r\n\x1a\n" + b"\x00" * 300, "media_unreadable"),
     ],
 )
