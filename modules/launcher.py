@@ -79,6 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
     if word == "test":
         os.chdir(ROOT)
         return hand_over(python, ["-m", "pytest", *words])
+    if word == "models":
+        return hand_over(python, ["-m", "modules.weights", *words])
     return hand_over(python, ["-m", "modules.cli", word, *words])
 
 

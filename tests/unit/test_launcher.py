@@ -190,6 +190,7 @@ def test_changed_requirements_install_again(
         (["test", "-k", "a b"], ["-m", "pytest", "-k", "a b"]),
         (["render", "--text", "你好 --setup"], ["-m", "modules.cli", "render", "--text", "你好 --setup"]),
         (["doctor"], ["-m", "modules.cli", "doctor"]),
+        (["models", "--fetch"], ["-m", "modules.weights", "--fetch"]),
     ],
 )
 def test_words_are_handed_on(words: list[str], expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import pytest
 from modules import weights
 from modules.errors import Cancelled, StudioError
 from modules.progress import Progress
+from modules.weights import __main__ as command
 from modules.weights import catalogue, store
 
 FIRST, SECOND = (np.random.default_rng(seed).bytes(3_000_000) for seed in (1, 2))
@@ -214,6 +215,23 @@ def test_import_takes_nothing_by_its_name_alone(index: Path, tmp_path: Path) -> 
     with pytest.raises(StudioError) as caught:
         weights.import_folder(tmp_path / "models", source, Progress())
     assert caught.value.code == "weights_import_empty"
+
+
+def test_the_models_command(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(weights, "entries", store.entries)
+    monkeypatch.setenv("FENSHEN_MODELS_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("COLUMNS", "120")
+    assert command.main([]) == 0
+    assert weights.state(tmp_path / "models", NAME) == "missing"
+    assert command.main(["--import", str(tmp_path / "nothing")]) == 1
+    assert command.main(["--fetch", "--check"]) == 0
+    assert content(tmp_path / "models") == FIRST + SECOND
+    assert "Tiny" in capsys.readouterr().out
+    model = tmp_path / "models" / NAME / "model.bin"
+    model.write_bytes(model.read_bytes()[::-1])
+    assert command.main(["--check"]) == 1
 
 
 def test_addresses_stay_out_of_the_error() -> None:
