@@ -16,16 +16,6 @@ from modules.ui.shelf import Shelf
 SECOND_STATES = ("good", "turned", "small", "cut_off", "no_face")
 
 
-class Webcam(gr.Video):
-    """A recorder that hands over the recording as it is; Gradio's own would mirror it with ffmpeg first."""
-
-    is_template = True
-
-    def preprocess(self, payload: Any) -> str | None:
-        """The received file; Gradio has checked that it lies in its upload folder."""
-        return payload.path if payload is not None else None
-
-
 class AvatarTab:
     """The tab's components and what they do."""
 
@@ -43,7 +33,10 @@ class AvatarTab:
                 self._people = html.panel(name="avatar-people")
                 with gr.Column(visible=False, elem_classes="fs-form") as self._form:
                     self._name = gr.Textbox(
-                        label=t("ui.avatar.name"), placeholder=t("ui.avatar.name.placeholder"), max_lines=1, max_length=60,
+                        label=t("ui.avatar.name"),
+                        placeholder=t("ui.avatar.name.placeholder"),
+                        max_lines=1,
+                        max_length=60,
                         elem_id="avatar-name",
                     )
                     self._consent = gr.Checkbox(label=t("ui.consent.face"), elem_id="avatar-consent")
@@ -52,29 +45,39 @@ class AvatarTab:
                 self._made = html.panel(name="avatar-made")
         html.panel(f"<h3>{t('ui.avatar.shelf')}</h3>", name="avatar-shelf-title")
         self._shelf = Shelf(page, "avatar", page.studio.avatars, page.choices.avatar, self._describe)
-        next_step = gr.Button(t("ui.avatar.next"), variant="primary", size="lg", elem_classes="fs-next", elem_id="avatar-next")
+        next_step = gr.Button(
+            t("ui.avatar.next"), variant="primary", size="lg", elem_classes="fs-next", elem_id="avatar-next"
+        )
         page.leads_to(next_step, "voice")
         self._person = gr.State(0)
         self._bind(file, webcam, make)
 
-    def _build_sources(self) -> tuple[gr.File, Webcam]:
+    def _build_sources(self) -> tuple[gr.File, gr.Video]:
         t = self._page.t
         with gr.Tabs(elem_classes="fs-sources"):
             with gr.Tab(t("ui.avatar.source.file")):
                 # Any file is let in here: what it is, the footage check says, in the user's language.
                 file = gr.File(show_label=False, height=220, elem_id="avatar-file")
-            with gr.Tab(t("ui.avatar.source.webcam")):
+            with gr.Tab(t("ui.avatar.source.webcam"), elem_id="source-webcam"):
                 html.panel(html.note(t("ui.avatar.webcam.help")), name="avatar-webcam-help")
-                webcam = Webcam(sources=["webcam"], include_audio=True, show_label=False, height=360, elem_id="avatar-webcam")
+                # Not mirrored: the recording is taken as the camera saw it, and so it is shown.
+                webcam = gr.Video(
+                    sources=["webcam"],
+                    webcam_options=gr.WebcamOptions(mirror=False),
+                    include_audio=True,
+                    show_label=False,
+                    height=360,
+                    elem_id="avatar-webcam",
+                )
         return file, webcam
 
-    def _bind(self, file: gr.File, webcam: Webcam, make: gr.Button) -> None:
+    def _bind(self, file: gr.File, webcam: gr.Video, make: gr.Button) -> None:
         page = self._page
         taken = [*self._check.outputs, *self._prepare.outputs]
         page.on([file.upload], self._take, [file], taken)
         page.on([webcam.stop_recording], self._take, [webcam], taken)
         page.on([file.clear, webcam.clear], self._forget, [self._check.job], self._check.outputs)
-        shown = [self._tips, self._report, self._people, self._form, self._consent, self._person]
+        shown = [self._tips, self._report, self._people, self._form, self._name, self._consent, self._person]
         page.on([self._check.done.change], self._show_report, [self._check.done], shown)
         page.on([self._people.click], self._choose_person, [self._check.done], [self._people, self._person])
         page.on(
@@ -87,7 +90,7 @@ class AvatarTab:
             [self._prepare.done.change],
             self._show_made,
             [self._prepare.done, page.choices.avatar],
-            [self._made, self._form, *self._shelf.outputs],
+            [self._made, *self._shelf.outputs, self._prepare.job, *self._check.outputs],
         )
 
     def _tips_html(self) -> str:
@@ -115,16 +118,19 @@ class AvatarTab:
 
     def _show_report(self, job_id: Any) -> tuple[Any, ...]:
         if job_id is None:
-            return gr.HTML(visible=True), "", "", gr.Column(visible=False), False, 0
+            return gr.HTML(visible=True), "", "", gr.Column(visible=False), "", False, 0
         result = self._page.studio.job(job_id).result or {}
         usable = not any(finding["level"] == "error" for finding in result["report"]["findings"])
         report = self._report_html(job_id, result)
         people = self._people_html(job_id, result["people"], 0)
-        return gr.HTML(visible=False), report, people, gr.Column(visible=usable), False, 0
+        name = self._page.t("ui.avatar.name.default", number=len(self._page.studio.avatars.list()) + 1)
+        return gr.HTML(visible=False), report, people, gr.Column(visible=usable), name, False, 0
 
     def _report_html(self, job_id: str, result: dict[str, Any]) -> str:
         page, report, people = self._page, result["report"], result["people"]
-        findings = html.notes((finding["level"], page.t(finding["key"], **finding["values"])) for finding in report["findings"])
+        findings = html.notes(
+            (finding["level"], page.t(finding["key"], **finding["values"])) for finding in report["findings"]
+        )
         timeline = self._timeline_html(report["seconds"]) if result["kind"] == "video" else ""
         title = f'<b class="fs-box-title">{page.t("ui.avatar.report")}</b>'
         seen = ""
@@ -181,11 +187,9 @@ class AvatarTab:
         return self._prepare.begin(job_id)
 
     def _show_made(self, job_id: Any, chosen: Any) -> tuple[Any, ...]:
+        """Choose the new avatar, once: the browser then forgets the job, and the step is ready for the next footage."""
         if job_id is None:
-            return "", gr.skip(), *self._shelf.draw(chosen)
-        avatar_id = (self._page.studio.job(job_id).result or {})["avatar"]
-        name = next((avatar.name for avatar in self._page.studio.avatars.list() if avatar.id == avatar_id), None)
-        if name is None:  # deleted since
-            return "", gr.skip(), *self._shelf.draw(chosen)
-        note = html.note(self._page.t("ui.avatar.made", name=name), "good")
-        return note, gr.Column(visible=False), *self._shelf.draw(avatar_id)
+            return "", *self._shelf.draw(chosen), gr.skip(), *(gr.skip() for _ in self._check.outputs)
+        avatar = self._page.studio.avatars.get((self._page.studio.job(job_id).result or {})["avatar"])
+        note = html.note(self._page.t("ui.avatar.made", name=avatar.name), "good")
+        return note, *self._shelf.draw(avatar.id), None, *self._check.clear()

@@ -68,7 +68,7 @@ def bar(fraction: float) -> str:
 
 def timeline(states: Sequence[tuple[str, str]], legend: Sequence[tuple[str, str]]) -> str:
     """One coloured cell a second, each (state, what to show on hover); ``legend`` is (state, name)."""
-    cells = "".join(f'<i class="fs-second fs-is-{escape(state)}" title="{escape(title)}"></i>' for state, title in states)
+    cells = "".join(f'<i class="fs-second fs-is-{escape(name)}" title="{escape(title)}"></i>' for name, title in states)
     names = "".join(f'<span><i class="fs-is-{escape(state)}"></i>{escape(name)}</span>' for state, name in legend)
     return f'<div class="fs-timeline">{cells}</div><div class="fs-legend">{names}</div>'
 

@@ -87,7 +87,8 @@ class JobPanel:
         if job.state == "done":
             return ""
         resume = html.button(t("ui.job.resume"), "resume", kind="main") if can_resume(job) else ""
-        return f'<div class="fs-box">{ending(self._page, job)}{html.row(resume, html.button(t("ui.job.close"), "close"))}</div>'
+        buttons = html.row(resume, html.button(t("ui.job.close"), "close"))
+        return f'<div class="fs-box">{ending(self._page, job)}{buttons}</div>'
 
     def _act(self, job_id: Any, event: gr.EventData) -> tuple[Any, ...]:
         action, _ = html.clicked(event)

@@ -43,7 +43,7 @@ def switch(language: str) -> str:
     """Links to the page in every language; the click is remembered."""
     links = "".join(
         f'<a href="{PATHS[tag] or "./"}" data-language="{tag}" lang="{tag}"'
-        f'{" aria-current=true" if tag == language else ""}>{escape(name)}</a>'
+        f"{' aria-current=true' if tag == language else ''}>{escape(name)}</a>"
         for tag, name in translate.LANGUAGES.items()
     )
     return f'<nav class="fs-language">{links}</nav>'

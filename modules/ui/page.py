@@ -30,12 +30,12 @@ TABS = ("avatar", "voice", "script", "render", "projects")
 PANELS = ("check", "prepare", "extract", "clone", "speak", "listen", "preview", "render")
 # Browser states are encrypted with this in the browser's own storage; it is no secret
 # (the page carries it), but it must stay the same for a state to outlive the server.
-STORAGE_SECRET = "fenshen-studio-1"
+STORAGE_KEY = "fenshen-studio-1"
 
 
 def browser_state(name: str, value: Any = None) -> gr.BrowserState:
     """A value that this browser keeps over reloads, in every language and tab."""
-    return gr.BrowserState(value, storage_key=f"fenshen.{name}", secret=STORAGE_SECRET)
+    return gr.BrowserState(value, storage_key=f"fenshen.{name}", secret=STORAGE_KEY)
 
 
 @dataclass

@@ -26,7 +26,10 @@ class ProjectsTab:
         html.panel(html.heading(t("ui.projects.title"), t("ui.projects.intro")), name="projects-heading")
         self._only = gr.Radio(
             [(t("ui.projects.videos"), "render"), (t("ui.projects.all"), "all")],
-            value="render", show_label=False, container=False, elem_id="projects-only",
+            value="render",
+            show_label=False,
+            container=False,
+            elem_id="projects-only",
         )
         self._list = html.panel(name="projects-list")
         # The job whose result is open, and the job whose deletion is being asked about.
@@ -59,14 +62,16 @@ class ProjectsTab:
         if can_resume(job):
             buttons.append(html.button(t("ui.job.resume"), "resume", job.id, kind="main"))
         if job.state == "done" and job.kind in ("render", "speak"):
-            buttons.append(html.button(t("ui.job.close" if opened else "ui.projects.open"), "open", job.id, kind="main"))
+            label = t("ui.job.close") if opened else t("ui.projects.open")
+            buttons.append(html.button(label, "open", job.id, kind="main"))
         if doomed:
             buttons.append(html.button(t("ui.shelf.delete_sure"), "delete-sure", job.id, kind="danger"))
             buttons.append(html.button(t("ui.shelf.cancel"), "keep", job.id))
         else:
             buttons.append(html.button(t("ui.shelf.delete"), "delete", job.id))
         return (
-            f'<div class="fs-box fs-job-row" data-job="{escape(job.id)}"><div class="fs-job-head"><b>{escape(title)}</b>'
+            f'<div class="fs-box fs-job-row" data-job="{escape(job.id)}">'
+            f'<div class="fs-job-head"><b>{escape(title)}</b>'
             f'<span class="fs-state fs-{job.state}">{escape(t(f"ui.job.{job.state}"))}</span></div>'
             f"<small>{escape(kind)} · {words.date(job.created)}</small>{middle}"
             f"{self._result(job) if opened and job.state == 'done' else ''}{html.row(*buttons)}</div>"

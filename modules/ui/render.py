@@ -48,7 +48,9 @@ class RenderTab:
                 )
                 with gr.Row(elem_classes="fs-tight"):
                     preview = gr.Button(t("ui.render.preview"), size="lg", elem_id="render-preview", min_width=140)
-                    start = gr.Button(t("ui.render.start"), variant="primary", size="lg", elem_id="render-start", min_width=140)
+                    start = gr.Button(
+                        t("ui.render.start"), variant="primary", size="lg", elem_id="render-start", min_width=140
+                    )
             with gr.Column(scale=5, min_width=320):
                 self._render = JobPanel(page, "render")
                 self._result = html.panel(html.empty(t("ui.render.empty")), name="render-result")
@@ -62,8 +64,10 @@ class RenderTab:
         page, choices = self._page, self._page.choices
         chosen = [choices.avatar, choices.voice, choices.script, choices.speed]
         page.on(
-            [*page.opened("render"), choices.avatar.change, choices.voice.change, choices.script.change, choices.speed.change],
-            self._draw, chosen, [self._avatar, self._voice, self._summary],
+            [*page.opened("render"), *(choice.change for choice in chosen)],
+            self._draw,
+            chosen,
+            [self._avatar, self._voice, self._summary],
         )
         for dropdown, choice in ((self._avatar, choices.avatar), (self._voice, choices.voice)):
             page.on([dropdown.input], lambda picked: picked, [dropdown], [choice])
@@ -86,8 +90,11 @@ class RenderTab:
     def _summary_html(self, avatar: Any, voice: Any, text: str, speed: float) -> str:
         """What is about to be made, how long and how large; or which step is still missing."""
         page, t = self._page, self._page.t
-        missing = [t(f"ui.render.missing.{step}") for step, there in
-                   (("avatar", avatar), ("voice", voice), ("script", text.strip())) if not there]
+        missing = [
+            t(f"ui.render.missing.{step}")
+            for step, there in (("avatar", avatar), ("voice", voice), ("script", text.strip()))
+            if not there
+        ]
         picture = html.picture(page.link(avatar.picture), avatar.name) if avatar else ""
         if missing:
             return f'<div class="fs-summary">{picture}{html.notes(("info", sentence) for sentence in missing)}</div>'
@@ -112,8 +119,16 @@ class RenderTab:
         if not voice:
             raise StudioError("voice_not_chosen")
         return self._page.studio.submit(
-            "render", avatar=avatar, voice=voice, script=text, speed=speed, preview=preview,
-            label=label, label_language=self._page.language, options={}, engine="builtin",
+            "render",
+            avatar=avatar,
+            voice=voice,
+            script=text,
+            speed=speed,
+            preview=preview,
+            label=label,
+            label_language=self._page.language,
+            options={},
+            engine="builtin",
         )
 
     def _start_preview(self, *choices: Any) -> tuple[Any, ...]:
@@ -133,5 +148,5 @@ class RenderTab:
         if job_id is None:
             return html.empty(self._page.t("ui.render.empty"))
         job = self._page.studio.job(job_id)
-        done = html.note(self._page.t("ui.render.done", time=words.duration(self._page, (job.result or {})["seconds"])), "good")
-        return done + result_html(self._page, job)
+        length = words.duration(self._page, (job.result or {})["seconds"])
+        return html.note(self._page.t("ui.render.done", time=length), "good") + result_html(self._page, job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import gradio as gr
@@ -35,9 +36,9 @@ def sentence_at(script: str, cursor: int) -> str:
         cuts.update(match.end() for match in pattern.finditer(script))
     cuts.update(place + 1 for place, letter in enumerate(script) if letter == "\n")
     borders = sorted(cuts)
-    pieces = [script[start:stop] for start, stop in zip(borders, borders[1:], strict=False)]
+    pieces = [script[start:stop] for start, stop in pairwise(borders)]
     spoken = [PAUSE.sub("", piece).strip() for piece in pieces]
-    reached = [text for text, start in zip(spoken, borders, strict=False) if text and start <= max(cursor - 1, 0)]
+    reached = [text for text, start in zip(spoken, borders[:-1], strict=True) if text and start <= max(cursor - 1, 0)]
     return reached[-1] if reached else next(iter(filter(None, spoken)), "")
 
 
@@ -51,13 +52,19 @@ class ScriptTab:
         with gr.Row(elem_classes="fs-columns"):
             with gr.Column(scale=6, min_width=320):
                 self._text = gr.Textbox(
-                    show_label=False, placeholder=t("ui.script.placeholder"), lines=14, max_lines=24, elem_id=FIELD,
+                    show_label=False,
+                    placeholder=t("ui.script.placeholder"),
+                    lines=14,
+                    max_lines=24,
+                    elem_id=FIELD,
                     container=False,
                 )
                 self._length = html.panel(html.empty(t("ui.script.empty")), name="script-length")
             with gr.Column(scale=3, min_width=280):
                 self._build_tools()
-        next_step = gr.Button(t("ui.script.next"), variant="primary", size="lg", elem_classes="fs-next", elem_id="script-next")
+        next_step = gr.Button(
+            t("ui.script.next"), variant="primary", size="lg", elem_classes="fs-next", elem_id="script-next"
+        )
         page.leads_to(next_step, "render")
         self._bind()
 
@@ -67,12 +74,24 @@ class ScriptTab:
         with gr.Row(elem_classes="fs-tight"):
             for seconds in PAUSES:
                 mark = t("ui.script.pause.mark", seconds=f"{seconds:g}")
-                button = gr.Button(t("ui.script.pause", seconds=f"{seconds:g}"), size="sm", min_width=70, elem_id=f"pause-{seconds:g}")
+                button = gr.Button(
+                    t("ui.script.pause", seconds=f"{seconds:g}"), size="sm", min_width=70, elem_id=f"pause-{seconds:g}"
+                )
                 button.click(
-                    None, [self._text], [self._text], js=INSERT_JS % (FIELD, len(mark), len(mark), mark), api_visibility="private"
+                    None,
+                    [self._text],
+                    [self._text],
+                    js=INSERT_JS % (FIELD, len(mark), len(mark), mark),
+                    api_visibility="private",
                 )
         self._speed = gr.Slider(
-            MIN_SPEED, MAX_SPEED, value=1.0, step=0.05, label=t("ui.script.speed"), elem_id="script-speed", buttons=["reset"]
+            MIN_SPEED,
+            MAX_SPEED,
+            value=1.0,
+            step=0.05,
+            label=t("ui.script.speed"),
+            elem_id="script-speed",
+            buttons=["reset"],
         )
         html.panel(f"<b class='fs-box-title'>{t('ui.script.listen')}</b>", name="script-listen")
         with gr.Row(elem_classes="fs-tight"):
@@ -84,15 +103,26 @@ class ScriptTab:
 
     def _bind(self) -> None:
         page, choices = self._page, self._page.choices
-        page.on([page.blocks.load], lambda text, speed: (text, speed), [choices.script, choices.speed], [self._text, self._speed])
         page.on(
-            [self._text.change, self._speed.change], self._measure, [self._text, self._speed],
+            [page.blocks.load],
+            lambda text, speed: (text, speed),
+            [choices.script, choices.speed],
+            [self._text, self._speed],
+        )
+        page.on(
+            [self._text.change, self._speed.change],
+            self._measure,
+            [self._text, self._speed],
             [self._length, choices.script, choices.speed],
         )
         # The number is only a place for the cursor, which CURSOR_JS fills in.
         cursor = gr.Number(0, visible=False)
         page.on(
-            [self._one.click], self._listen_one, [cursor, self._text, self._speed, choices.voice], self._listen.outputs, js=CURSOR_JS
+            [self._one.click],
+            self._listen_one,
+            [cursor, self._text, self._speed, choices.voice],
+            self._listen.outputs,
+            js=CURSOR_JS,
         )
         page.on([self._all.click], self._listen_to, [self._text, self._speed, choices.voice], self._listen.outputs)
         page.on([self._listen.done.change], self._play, [self._listen.done], [self._heard])

@@ -38,7 +38,12 @@ class Shelf:
     """
 
     def __init__(
-        self, page: Page, name: str, library: Library, choice: gr.BrowserState, describe: Callable[[Any], tuple[str, str]]
+        self,
+        page: Page,
+        name: str,
+        library: Library,
+        choice: gr.BrowserState,
+        describe: Callable[[Any], tuple[str, str]],
     ) -> None:
         self._page, self._name, self._library, self._describe = page, name, library, describe
         self.choice = choice
@@ -60,7 +65,9 @@ class Shelf:
         forms = [self._handled, self._edit, self._title, self._sure, self._question]
         page.on(page.opened(name), self.draw, [choice], self.outputs)
         page.on([self.cards.click], self._act, [choice], [*self.outputs, *forms])
-        page.on([save.click, self._title.submit], self._save, [self._handled, self._title, choice], [*self.outputs, *forms])
+        page.on(
+            [save.click, self._title.submit], self._save, [self._handled, self._title, choice], [*self.outputs, *forms]
+        )
         page.on([delete.click], self._delete, [self._handled, choice], [*self.outputs, *forms])
         page.on([close.click, keep.click], self._closed, [], forms)
 

@@ -27,13 +27,20 @@ class VoiceTab:
             with gr.Column(scale=4, min_width=320):
                 self._source = gr.Radio(
                     [(t("ui.voice.source.avatar"), "avatar"), (t("ui.voice.source.clip"), "clip")],
-                    value="avatar", show_label=False, container=False, elem_id="voice-source",
+                    value="avatar",
+                    show_label=False,
+                    container=False,
+                    elem_id="voice-source",
                 )
                 self._from = html.panel(name="voice-from")
                 with gr.Column(visible=False) as self._own:
                     self._file = gr.File(show_label=False, height=160, elem_id="voice-file")
                     self._microphone = gr.Audio(
-                        sources=["microphone"], type="filepath", show_label=False, editable=False, elem_id="voice-microphone"
+                        sources=["microphone"],
+                        type="filepath",
+                        show_label=False,
+                        editable=False,
+                        elem_id="voice-microphone",
                     )
                     html.panel(html.note(t("ui.voice.clip.help")), name="voice-clip-help")
                 self._extract = JobPanel(page, "extract")
@@ -45,7 +52,9 @@ class VoiceTab:
         html.panel(f"<h3>{t('ui.voice.shelf')}</h3>", name="voice-shelf-title")
         self._shelf = Shelf(page, "voice", page.studio.voices, page.choices.voice, self._describe)
         self._build_test()
-        next_step = gr.Button(t("ui.voice.next"), variant="primary", size="lg", elem_classes="fs-next", elem_id="voice-next")
+        next_step = gr.Button(
+            t("ui.voice.next"), variant="primary", size="lg", elem_classes="fs-next", elem_id="voice-next"
+        )
         page.leads_to(next_step, "script")
         self._bind()
 
@@ -53,12 +62,20 @@ class VoiceTab:
         t = self._page.t
         self._found = html.panel(name="voice-found")
         self._transcript = gr.Textbox(
-            label=t("ui.voice.transcript"), info=t("ui.voice.transcript.help"), lines=2, max_lines=6, max_length=500,
+            label=t("ui.voice.transcript"),
+            info=t("ui.voice.transcript.help"),
+            lines=2,
+            max_lines=6,
+            max_length=500,
             elem_id="voice-transcript",
         )
         self._language = gr.Dropdown(self._languages(""), label=t("ui.voice.language"), elem_id="voice-language")
         self._name = gr.Textbox(
-            label=t("ui.voice.name"), placeholder=t("ui.voice.name.placeholder"), max_lines=1, max_length=60, elem_id="voice-name"
+            label=t("ui.voice.name"),
+            placeholder=t("ui.voice.name.placeholder"),
+            max_lines=1,
+            max_length=60,
+            elem_id="voice-name",
         )
         self._consent = gr.Checkbox(label=t("ui.consent.voice"), elem_id="voice-consent")
         self._make = gr.Button(t("ui.voice.make"), variant="primary", size="lg", elem_id="voice-make")
@@ -67,7 +84,11 @@ class VoiceTab:
         t = self._page.t
         with gr.Column(elem_classes="fs-box fs-test"):
             self._sentence = gr.Textbox(
-                label=t("ui.voice.test"), value=t("ui.voice.test.sentence"), lines=2, max_length=200, elem_id="voice-sentence"
+                label=t("ui.voice.test"),
+                value=t("ui.voice.test.sentence"),
+                lines=2,
+                max_length=200,
+                elem_id="voice-sentence",
             )
             self._say = gr.Button(t("ui.voice.test.button"), elem_id="voice-say")
             self._speak = JobPanel(self._page, "speak")
@@ -76,24 +97,37 @@ class VoiceTab:
     def _bind(self) -> None:
         page = self._page
         shown = [self._from, self._own]
-        page.on([page.blocks.load, page.choices.avatar.change], self._draw_source, [self._source, page.choices.avatar], shown)
         page.on(
-            [page.tab["voice"].select, self._source.input], self._turn_to, [self._source, page.choices.avatar],
-            [*shown, *self._extract.outputs],
+            [page.blocks.load, page.choices.avatar.change],
+            self._draw_source,
+            [self._source, page.choices.avatar],
+            shown,
         )
+        turned = [*shown, self._source, *self._extract.outputs]
+        page.on(
+            [page.tab["voice"].select], self._arrive, [self._source, page.choices.avatar, self._extract.job], turned
+        )
+        page.on([self._source.input], self._turn_to, [self._source, page.choices.avatar], turned)
         taken = [*self._extract.outputs, *self._clone.outputs]
         page.on([self._file.upload], self._take, [self._file], taken)
         page.on([self._microphone.stop_recording], self._take, [self._microphone], taken)
         page.on(
-            [self._extract.done.change], self._show_found, [self._extract.done],
+            [self._extract.done.change],
+            self._show_found,
+            [self._extract.done],
             [self._form, self._found, self._transcript, self._language, self._name, self._consent],
         )
         page.on(
-            [self._make.click], self._start_clone,
-            [self._extract.done, self._name, self._transcript, self._language, self._consent], self._clone.outputs,
+            [self._make.click],
+            self._start_clone,
+            [self._extract.done, self._name, self._transcript, self._language, self._consent],
+            self._clone.outputs,
         )
         page.on(
-            [self._clone.done.change], self._show_made, [self._clone.done, page.choices.voice], [self._made, *self._shelf.outputs]
+            [self._clone.done.change],
+            self._show_made,
+            [self._clone.done, page.choices.voice],
+            [self._made, *self._shelf.outputs, self._clone.job],
         )
         page.on([self._say.click], self._start_speaking, [page.choices.voice, self._sentence], self._speak.outputs)
         page.on([self._speak.done.change], self._play, [self._speak.done], [self._heard])
@@ -103,7 +137,7 @@ class VoiceTab:
         return known if not extra or extra in LANGUAGES else [*known, (extra, extra)]
 
     def _describe(self, voice: Any) -> tuple[str, str]:
-        language = dict((tag, label) for label, tag in self._languages(voice.language))[voice.language]
+        language = {tag: label for label, tag in self._languages(voice.language)}[voice.language]
         return html.sound(self._page.link(voice.sample)), f"{language} · {words.date(voice.created)}"
 
     def _draw_source(self, source: str, avatar_id: Any) -> tuple[str, Any]:
@@ -120,9 +154,17 @@ class VoiceTab:
         picture = html.picture(page.link(avatar.picture), avatar.name)
         return html.cards([html.card(picture, avatar.name, page.t("ui.voice.from"), "")]), own
 
+    def _arrive(self, source: str, avatar_id: Any, job_id: Any) -> tuple[Any, ...]:
+        """The step comes into view: a clip of the user's own goes before the avatar's video."""
+        try:
+            own_clip = bool(job_id) and "upload" in self._page.studio.job(str(job_id)).params
+        except StudioError:
+            own_clip = False  # deleted meanwhile
+        return self._turn_to("clip" if own_clip else source, avatar_id)
+
     def _turn_to(self, source: str, avatar_id: Any) -> tuple[Any, ...]:
         """Draw the source; the voice in the chosen avatar's video is extracted without being asked for."""
-        drawn = self._draw_source(source, avatar_id)
+        drawn = (*self._draw_source(source, avatar_id), source)
         avatar = self._avatar(avatar_id)
         if source == "clip" or avatar is None or avatar.kind == "photo":
             return (*drawn, *(gr.skip() for _ in self._extract.outputs))
@@ -160,9 +202,10 @@ class VoiceTab:
             False,
         )
 
-    def _suggested_name(self, avatar_id: Any) -> Any:
+    def _suggested_name(self, avatar_id: Any) -> str:
         avatar = self._avatar(avatar_id)
-        return gr.skip() if avatar is None else avatar.name
+        number = len(self._page.studio.voices.list()) + 1
+        return self._page.t("ui.voice.name.default", number=number) if avatar is None else avatar.name
 
     def _found_html(self, job_id: str, result: dict[str, Any]) -> str:
         page = self._page
@@ -194,15 +237,15 @@ class VoiceTab:
         return self._clone.begin(job_id)
 
     def _show_made(self, job_id: Any, chosen: Any) -> tuple[Any, ...]:
+        """Choose the new voice, once: the browser then forgets the job."""
         if job_id is None:
-            return "", *self._shelf.draw(chosen)
-        result = self._page.studio.job(job_id).result or {}
-        name = next((voice.name for voice in self._page.studio.voices.list() if voice.id == result["voice"]), None)
-        if name is None:  # deleted since
-            return "", *self._shelf.draw(chosen)
-        sample = html.sound(self._page.link(self._page.studio.file(job_id, result["sample"])))
-        note = html.note(self._page.t("ui.voice.made", name=name), "good")
-        return note + sample, *self._shelf.draw(result["voice"])
+            return "", *self._shelf.draw(chosen), gr.skip()
+        studio = self._page.studio
+        result = studio.job(job_id).result or {}
+        voice = studio.voices.get(result["voice"])
+        note = html.note(self._page.t("ui.voice.made", name=voice.name), "good")
+        sample = html.sound(self._page.link(studio.file(job_id, result["sample"])))
+        return note + sample, *self._shelf.draw(voice.id), None
 
     def _start_speaking(self, voice: Any, sentence: str) -> tuple[Any, ...]:
         if not voice:

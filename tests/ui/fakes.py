@@ -128,15 +128,24 @@ class FakeWorker:
         made.mkdir()
         picture(made / avatars.PICTURE)
         shutil.copyfile(source, made / avatars.FOOTAGE)
-        entry = self.studio.avatars.add(made, job.params["name"], footage, job.id, job.params["person"], job.params["consent"])
+        entry = self.studio.avatars.add(
+            made, job.params["name"], footage, job.id, job.params["person"], job.params["consent"]
+        )
         return {"avatar": entry.id}
 
     def _extract_voice(self, job: Job, folder: Path) -> dict[str, Any]:
         for name in ("original.wav", "cleaned.wav", "clip.wav"):
             tone(folder / name)
         return {
-            "original": "original.wav", "cleaned": "cleaned.wav", "clip": "clip.wav", "transcript": "今天天气不错。",
-            "language": "zh", "speech_seconds": 21.4, "snr_db": 24.0, "cleaned_helps": False, "findings": [],
+            "original": "original.wav",
+            "cleaned": "cleaned.wav",
+            "clip": "clip.wav",
+            "transcript": "今天天气不错。",
+            "language": "zh",
+            "speech_seconds": 21.4,
+            "snr_db": 24.0,
+            "cleaned_helps": False,
+            "findings": [],
         }
 
     def _clone_voice(self, job: Job, folder: Path) -> dict[str, Any]:
@@ -146,7 +155,9 @@ class FakeWorker:
             tone(made / name)
         tone(folder / "sample.wav")
         params = job.params
-        entry = self.studio.voices.add(made, params["name"], params["language"], params["transcript"], params["consent"])
+        entry = self.studio.voices.add(
+            made, params["name"], params["language"], params["transcript"], params["consent"]
+        )
         return {"voice": entry.id, "sample": "sample.wav"}
 
     def _speak(self, job: Job, folder: Path) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from modules import media
@@ -46,9 +46,9 @@ def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and server.poll() is None:
         try:
-            urllib.request.urlopen(url, timeout=5).close()
+            httpx.get(url, timeout=5).raise_for_status()
             return
-        except OSError:
+        except httpx.HTTPError:
             time.sleep(0.3)
     pytest.fail(f"the page does not answer:\n{log.read_text()}")
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pytest
 
 from modules.errors import StudioError
@@ -71,7 +70,9 @@ def test_the_whole_wizard(site: Site, visit: Visit, clip: Path) -> None:
         page.click("#render-result a[download$='.srt']")
     assert "hello" in Path(download.value.path()).read_text()
     render = site.studio.jobs(kinds=["render"])[0]
-    assert render.params["script"] == "第一句。[停1秒]第二句。" and render.params["label"] and not render.params["preview"]
+    assert (
+        render.params["script"] == "第一句。[停1秒]第二句。" and render.params["label"] and not render.params["preview"]
+    )
 
     page.click("#render-next")
     page.click(f"[data-job='{render.id}'] [data-do=open]")
@@ -213,6 +214,18 @@ def test_it_fits_a_phone(site: Site, visit: Visit) -> None:
 def test_only_results_are_served(site: Site) -> None:
     data = site.studio.settings.data_dir
     for path in ("/etc/passwd", str(data / "studio.sqlite3"), str(data / "jobs" / ".." / "studio.sqlite3")):
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(f"{site.url}gradio_api/file={quote(path)}", timeout=10)
-        assert refused.value.code in (403, 404)
+        answer = httpx.get(f"{site.url}gradio_api/file={quote(path)}", timeout=10)
+        assert answer.status_code in (403, 404)
+
+
+def test_a_recording_from_the_webcam_is_checked(site: Site, visit: Visit) -> None:
+    page = visit(site.url)
+    page.click("#source-webcam-button")
+    page.click("#avatar-webcam button")  # asks for the camera
+    page.wait_for_function("document.querySelector('#avatar-webcam video')?.videoWidth > 0")
+    page.click("#avatar-webcam .capture-button")
+    time.sleep(2.0)
+    page.click("#avatar-webcam .capture-button")
+    page.wait_for_selector("#avatar-report .fs-box")
+    source = next((site.studio.settings.data_dir / "uploads").glob("*/source"))
+    assert source.stat().st_size > 1000

@@ -18,7 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_help_answers_within_a_second_and_imports_nothing_heavy() -> None:
-    code = "import sys, runpy\nsys.argv = ['webui.py', '--help']\ntry: runpy.run_path('webui.py', run_name='__main__')\n"
+    code = (
+        "import sys, runpy\nsys.argv = ['webui.py', '--help']\ntry: runpy.run_path('webui.py', run_name='__main__')\n"
+    )
     code += "except SystemExit: pass\nassert not {'torch', 'gradio', 'numpy'} & set(sys.modules)"
     began = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
@@ -33,11 +35,11 @@ def test_help_answers_within_a_second_and_imports_nothing_heavy() -> None:
         ("127.0.0.1", False, None, False),
         ("localhost", False, None, False),
         ("::1", False, None, False),
-        ("0.0.0.0", False, None, True),
+        ("0.0.0.0", False, None, True),  # noqa: S104
         ("192.168.1.5", False, None, True),
         ("my-host", False, None, True),
         ("127.0.0.1", True, None, True),
-        ("0.0.0.0", True, "me:secret", False),
+        ("0.0.0.0", True, "me:secret", False),  # noqa: S104
         ("127.0.0.1", False, "me", True),
         ("127.0.0.1", False, "me:", True),
     ],
@@ -78,7 +80,7 @@ def test_what_users_wrote_is_text_in_html() -> None:
 def test_download_names_are_file_names_everywhere() -> None:
     from modules.ui.render import file_name
 
-    assert file_name("../a\\b:c*?\"<>|\n你好", "mp4") == "abc你好.mp4"
+    assert file_name('../a\\b:c*?"<>|\n你好', "mp4") == "abc你好.mp4"
     assert file_name("…", "srt") == "fenshen.srt"
 
 
