@@ -20,7 +20,6 @@ import webbrowser
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
@@ -78,6 +77,9 @@ def main(arguments: list[str] | None = None) -> int:
         return studio(python, words)
     if word == "test":
         os.chdir(ROOT)
+        # Tests of the engines need the real weights; without a network those tests are skipped.
+        command, environment = studio_process(python, ["-m", "modules.weights", "--fetch"])
+        subprocess.run(command, env=environment)
         return hand_over(python, ["-m", "pytest", *words])
     if word == "models":
         return hand_over(python, ["-m", "modules.weights", *words])
@@ -253,22 +255,23 @@ def index_answers(address: str) -> bool:
 
 def hand_over(python: Path, arguments: list[str]) -> int:
     """Become ``python arguments`` (on Windows: run it and wait), with the studio importable."""
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    # -P: a folder `modules` where the user happens to stand must not be taken for ours.
-    command = [str(python), "-P", *arguments]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
+    command, environment = studio_process(python, arguments)
     if os.name == "nt":
         try:
             return subprocess.run(command, env=environment).returncode
         except KeyboardInterrupt:
             return 130
-    replace_process(command, environment)
-
-
-def replace_process(command: list[str], environment: dict[str, str]) -> NoReturn:
-    """Signals then reach the studio itself, and nothing is left over when it is killed."""
+    # Signals then reach the studio itself, and nothing is left over when it is killed.
     sys.stdout.flush()
     os.execve(command[0], command, environment)  # noqa: S606
+
+
+def studio_process(python: Path, arguments: list[str]) -> tuple[list[str], dict[str, str]]:
+    """Command and environment of a process that imports the studio, wherever the user stands."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    # -P: a folder `modules` where the user happens to stand must not be taken for ours.
+    command = [str(python), "-P", *arguments]
+    return command, {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
 
 
 def studio(python: Path, words: list[str]) -> int:

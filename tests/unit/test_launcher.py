@@ -195,11 +195,14 @@ def test_changed_requirements_install_again(
 )
 def test_words_are_handed_on(words: list[str], expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     handed: list[list[str]] = []
+    fetched: list[list[str]] = []
     monkeypatch.setattr(launcher, "set_up", lambda development: Path(sys.executable))
     monkeypatch.setattr(launcher, "has_screen", lambda: False)
     monkeypatch.setattr(launcher, "hand_over", lambda python, arguments: bool(handed.append(arguments)))
     monkeypatch.setattr(launcher.os, "chdir", lambda folder: None)
+    monkeypatch.setattr(launcher.subprocess, "run", lambda command, env: fetched.append(command))
     launcher.main(words)
+    assert [command[-3:] for command in fetched] == [["-m", "modules.weights", "--fetch"]] * (words[:1] == ["test"])
     assert handed == [[str(ROOT / "webui.py") if word == "WEBUI" else word for word in expected]]
 
 
