@@ -53,7 +53,7 @@ def movements(mel: np.ndarray, spoken: np.ndarray, times: np.ndarray) -> tuple[n
 
 
 def moved_shapes(rest: np.ndarray, opening: np.ndarray, rounding: np.ndarray) -> np.ndarray:
-    """(T, 115, 2) LOWER points of a face at ``rest`` (478, 2) with ``opening`` and ``rounding`` (T,) added."""
+    """(T, 116, 2) LOWER points of a face at ``rest`` (478, 2) with ``opening`` and ``rounding`` (T,) added."""
     points = rest[LOWER]
     lips = rest[list(at.LIPS)]
     corners = rest[[at.MOUTH_LEFT, at.MOUTH_RIGHT]]

@@ -45,7 +45,7 @@ def is_current(folder: Path) -> bool:
 
 @dataclass(frozen=True)
 class Preview:
-    """One frame to draw: the number of its stored frame, and the LOWER points (115, 2) in frame pixels."""
+    """One frame to draw: the number of its stored frame, and the LOWER points (116, 2) in frame pixels."""
 
     base: int
     goal: np.ndarray

@@ -25,7 +25,7 @@ FADE_SIDE, FADE_WIDTH = 0.40, 0.22
 
 @dataclass(frozen=True)
 class Drawing:
-    """One frame to draw: ``base`` is the number of its stored frame, goal (115, 2) in frame pixels."""
+    """One frame to draw: ``base`` is the number of its stored frame, goal (116, 2) in frame pixels."""
 
     base: int
     blend: Blend
@@ -73,7 +73,7 @@ def drawings(person: LoadedPerson, wanted: Wanted, path: np.ndarray) -> list[Dra
 
 
 def _limited(person: LoadedPerson, source: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """(T, 115, 2) from the units' shapes towards the wanted ones, as far as a warp of real pixels can go."""
+    """(T, 116, 2) from the units' shapes towards the wanted ones, as far as a warp of real pixels can go."""
     own = opening(source)
     aimed = own + FOLLOW * (opening(wanted) - own)
     allowed = np.clip(aimed, np.where(own < CLOSABLE, 0, SHRINK * own), GROW * own + GROW_MORE)
@@ -82,7 +82,7 @@ def _limited(person: LoadedPerson, source: np.ndarray, wanted: np.ndarray) -> np
 
 
 def _fade(person: LoadedPerson) -> np.ndarray:
-    """(115,) how far each LOWER point follows the wanted geometry: 1 at the lips, 0 at nose and ears."""
+    """(116,) how far each LOWER point follows the wanted geometry: 1 at the lips, 0 at nose and ears."""
     points = person.shapes.reference[list(at.LOWER)]
     lips_top = person.shapes.reference[list(at.LIPS), 1].min()
     down = _step((points[:, 1] - (lips_top - FADE_ABOVE)) / FADE_HEIGHT)

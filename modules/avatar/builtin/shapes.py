@@ -32,7 +32,7 @@ class FaceShapes:
 
     @property
     def lower(self) -> np.ndarray:
-        """(N, 115, 3) the points that speech moves."""
+        """(N, 116, 3) the points that speech moves."""
         return np.asarray(self.points[:, LOWER])
 
 
@@ -55,7 +55,7 @@ def face_shapes(landmarks: np.ndarray, frames: np.ndarray) -> FaceShapes:
 
 
 def opening(lower: np.ndarray) -> np.ndarray:
-    """Inner-lip distance of (..., 115, 2 or 3) lower-face points, in eye distances."""
+    """Inner-lip distance of (..., 116, 2 or 3) lower-face points, in eye distances."""
     return np.asarray(np.linalg.norm(lower[..., TOP, :2] - lower[..., BOTTOM, :2], axis=-1))
 
 
@@ -63,7 +63,7 @@ def opening(lower: np.ndarray) -> np.ndarray:
 class ShapeSpace:
     """Principal components of a person's lower face, lips counting double.
 
-    mean (230,), basis (K, 230), deviation (K,) of the coefficients; rest (K,) the mouth at rest;
+    mean (232,), basis (K, 232), deviation (K,) of the coefficients; rest (K,) the mouth at rest;
     open_direction (K,) change of coefficients for one unit of opening; open_quantiles (41,) of the openings seen.
     """
 
@@ -76,7 +76,7 @@ class ShapeSpace:
 
     @classmethod
     def fit(cls, lower: np.ndarray, silent: np.ndarray) -> ShapeSpace:
-        """From (N, 115, 3) shapes; ``silent`` (N,) bool marks frames without sound, where a mouth may rest."""
+        """From (N, 116, 3) shapes; ``silent`` (N,) bool marks frames without sound, where a mouth may rest."""
         flat = _flatten(lower)
         mean = flat.mean(0)
         basis = np.linalg.svd(flat - mean, full_matrices=False)[2][:COMPONENTS]
@@ -94,16 +94,16 @@ class ShapeSpace:
         )
 
     def encode(self, lower: np.ndarray) -> np.ndarray:
-        """(N, K) coefficients of (N, 115, 3) shapes."""
+        """(N, K) coefficients of (N, 116, 3) shapes."""
         return np.asarray((_flatten(lower) - self.mean) @ self.basis.T)
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
-        """(N, 115, 2) points of (N, K) coefficients."""
+        """(N, 116, 2) points of (N, K) coefficients."""
         return np.asarray((codes @ self.basis + self.mean).reshape(len(codes), -1, 2) / _weights())
 
     @property
     def open_motion(self) -> np.ndarray:
-        """(115, 2) movement of the points that opens the lips by one eye distance."""
+        """(116, 2) movement of the points that opens the lips by one eye distance."""
         motion = (self.open_direction @ self.basis).reshape(-1, 2) / _weights()
         return np.asarray(motion / (np.linalg.norm(motion[TOP] - motion[BOTTOM]) + 1e-6))
 

@@ -142,7 +142,7 @@ def draw_mouth(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The part ``box`` of a frame with its lower face moved to ``goal`` and filled from ``sources``.
 
-    base: crop of the frame, larger than ``box``; base_points (478, 2) its landmarks; goal (115, 2) where
+    base: crop of the frame, larger than ``box``; base_points (478, 2) its landmarks; goal (116, 2) where
     the LOWER points shall be; all in frame pixels. Returns (h, w, 3) uint8 BGR and its (h, w) uint8 mask.
     """
     eyes = float(np.linalg.norm(base_points[at.EYE_OUTER_LEFT] - base_points[at.EYE_OUTER_RIGHT]))
