@@ -106,11 +106,17 @@ def test_three_seconds_are_too_short(studio: Studio, talking_clip: Path, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_talking_face_without_sound_cannot_teach_the_mouth(
+def test_a_talking_face_without_sound_still_becomes_an_avatar(
     studio: Studio, talking_clip: Path, tmp_path: Path
 ) -> None:
+    """Its lips follow a general way of speaking, and the check says so; a voice must come from elsewhere."""
     mute = odd_clips.muted(talking_clip, tmp_path / "mute.mp4")
-    assert refused(lambda: prepare(studio, mute)) == "footage_silent"
+    upload = studio.accept(mute)
+    report = run(studio, "check_footage", upload=upload)["report"]
+    assert any(finding["key"] == "check.no_sound" for finding in report["findings"])
+    avatar = prepare(studio, mute)["avatar"]
+    assert [entry.id for entry in studio.avatars.list()] == [avatar]
+    assert refused(lambda: run(studio, "extract_voice", avatar=avatar)) == "no_sound"
 
 
 @pytest.mark.slow
