@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modules import translate
@@ -13,30 +15,23 @@ if TYPE_CHECKING:
 
 PATHS = {"zh-CN": "", "en": "en"}
 
-# Runs before anything of the page does: goes to the remembered language, else to the browser's,
-# and tells Gradio's own texts (drop zones, recorders) to follow the page instead of the browser.
-HEAD = f"""
-<script>
-(() => {{
-  const paths = {json.dumps(PATHS)};
-  const here = Object.keys(paths).find((tag) => paths[tag] && location.pathname.endsWith('/' + paths[tag])) || 'zh-CN';
-  const browser = (navigator.language || 'zh-CN').toLowerCase().startsWith('zh') ? 'zh-CN' : 'en';
-  const remembered = localStorage.getItem('fenshen.language');
-  const wanted = remembered in paths ? remembered : (here === 'zh-CN' ? browser : here);
-  if (wanted !== here) location.replace((paths[wanted] || './') + location.search);
-  Object.defineProperty(navigator, 'language', {{get: () => here}});
-  document.documentElement.lang = here;
-  document.addEventListener('click', (event) => {{
-    const link = event.target.closest && event.target.closest('a[data-language]');
-    if (link) localStorage.setItem('fenshen.language', link.dataset.language);
-  }});
-}})();
-</script>
+SCRIPT = Path(__file__).with_name("first.js")
+
+
+@cache
+def head() -> bytes:
+    """What stands at the top of the page's HTML: the script, and the looks of what lies outside Gradio's page."""
+    known = {"paths": PATHS, "lost": {tag: translate.text("ui.disconnected", tag) for tag in PATHS}}
+    return f"""
+<script>const FENSHEN = {json.dumps(known)};
+{SCRIPT.read_text(encoding="utf-8")}</script>
 <style>
 /* Gradio heads its notices with an English word; the sentence says it all. */
 .toast-title {{ display: none; }}
+.fs-lost {{ position: fixed; inset: 0 0 auto 0; z-index: 9999; padding: 10px 16px; text-align: center;
+  background: #f59e0b; color: #1c1917; font: 15px system-ui, sans-serif; }}
 </style>
-"""
+""".encode()
 
 
 def switch(language: str) -> str:
@@ -50,13 +45,13 @@ def switch(language: str) -> str:
 
 
 class HeadFirst:
-    """Puts HEAD at the top of the pages' HTML; Gradio's own ``head`` would come after its texts are chosen."""
+    """Puts head() at the top of the pages' HTML; Gradio's own ``head`` would come after its texts are chosen."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass everything through, and the pages with HEAD in them."""
+        """Pass everything through, and the pages with head() in them."""
         if scope["type"] != "http" or scope["path"].strip("/") not in PATHS.values():
             await self._app(scope, receive, send)
             return
@@ -71,7 +66,7 @@ class HeadFirst:
             body += message.get("body", b"")
             if message.get("more_body", False):
                 return
-            whole = body.replace(b"<head>", b"<head>" + HEAD.encode(), 1)
+            whole = body.replace(b"<head>", b"<head>" + head(), 1)
             headers = [(name, value) for name, value in start["headers"] if name.lower() != b"content-length"]
             if scope["method"] != "HEAD":
                 headers.append((b"content-length", str(len(whole)).encode()))

@@ -105,15 +105,21 @@ class ScriptTab:
         page, choices = self._page, self._page.choices
         page.on(
             [page.blocks.load],
-            lambda text, speed: (text, speed),
-            [choices.script, choices.speed],
+            # Whoever typed before the page had answered keeps what they typed.
+            lambda saved, speed, typed: (typed or saved, speed),
+            [choices.script, choices.speed, self._text],
             [self._text, self._speed],
         )
-        page.on(
+        written = [self._text, self._speed]
+        page.on([self._text.change, self._speed.change], self._measure, written, [self._length])
+        # Kept by the browser itself, so that nothing is lost while the server is away.
+        gr.on(
             [self._text.change, self._speed.change],
-            self._measure,
-            [self._text, self._speed],
-            [self._length, choices.script, choices.speed],
+            None,
+            written,
+            [choices.script, choices.speed],
+            js="(text, speed) => [text, speed]",
+            api_visibility="private",
         )
         # The number is only a place for the cursor, which CURSOR_JS fills in.
         cursor = gr.Number(0, visible=False)
@@ -127,8 +133,8 @@ class ScriptTab:
         page.on([self._all.click], self._listen_to, [self._text, self._speed, choices.voice], self._listen.outputs)
         page.on([self._listen.done.change], self._play, [self._listen.done], [self._heard])
 
-    def _measure(self, text: str, speed: float) -> tuple[str, str, float]:
-        return script_length(self._page, text, speed), text, speed
+    def _measure(self, text: str, speed: float) -> str:
+        return script_length(self._page, text, speed)
 
     def _listen_one(self, cursor: float, text: str, speed: float, voice: Any) -> tuple[Any, ...]:
         return self._listen_to(sentence_at(text, int(cursor or 0)), speed, voice)

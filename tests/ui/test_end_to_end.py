@@ -23,34 +23,48 @@ SCRIPT = "大家好，这是我的数字分身。[停0.5秒]It speaks English, t
 pytestmark = pytest.mark.slow
 
 
+class Server:
+    """webui.py as a user starts it, on a data folder of its own; it can be killed and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}/"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until the page answers."""
+        log = self._folder / "webui.log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "webui.py", "--port", str(self._port), "--data-dir", str(self._folder / "data")],
+                cwd=ROOT,
+                stdout=output,
+                stderr=output,
+            )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                httpx.get(self.url, timeout=5).raise_for_status()
+                return
+            except httpx.HTTPError:
+                time.sleep(0.3)
+        pytest.fail(f"the page does not answer:\n{log.read_text()}")
+
+    def kill(self) -> None:
+        """As if the power went off for the page."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+
 @pytest.fixture
-def studio_url(tmp_path: Path) -> Iterator[str]:
-    """webui.py as a user starts it, on a data folder of its own."""
-    port = free_port()
-    log = tmp_path / "webui.log"
-    with open(log, "wb") as output:
-        server = subprocess.Popen(
-            [sys.executable, "webui.py", "--port", str(port), "--data-dir", str(tmp_path / "data")],
-            cwd=ROOT, stdout=output, stderr=output,
-        )  # fmt: skip
-    url = f"http://127.0.0.1:{port}/"
-    try:
-        _wait_for(url, server, log)
-        yield url
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            httpx.get(url, timeout=5).raise_for_status()
-            return
-        except httpx.HTTPError:
-            time.sleep(0.3)
-    pytest.fail(f"the page does not answer:\n{log.read_text()}")
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A running studio."""
+    running = Server(tmp_path)
+    running.start()
+    yield running
+    running.kill()
 
 
 @pytest.fixture
@@ -63,9 +77,9 @@ def clip(request: pytest.FixtureRequest, shared_media: Path | None) -> Path:
 
 
 def test_from_a_video_to_the_finished_result(
-    studio_url: str, visit: Callable[..., Any], clip: Path, tmp_path: Path
+    server: Server, visit: Callable[..., Any], clip: Path, tmp_path: Path
 ) -> None:
-    page = visit(studio_url)
+    page = visit(server.url)
     page.set_default_timeout(STEP_MS)
     steps.offer_video(page, clip)
     assert page.query_selector("#avatar-report .fs-second.fs-is-good")
@@ -99,6 +113,12 @@ def test_from_a_video_to_the_finished_result(
     assert "Let it speak" in page.inner_text("#render-heading")
     page.reload()
     page.wait_for_selector("#job-render .fs-bar, #render-result video")
+
+    # The page's server dies and comes back: the page says so, and goes on by itself.
+    server.kill()
+    page.wait_for_selector(".fs-lost")
+    server.start()
+    page.wait_for_selector(".fs-lost", state="detached")
     assert steps.plays(page, "#render-result video")
 
     saved = {}

@@ -211,6 +211,17 @@ def test_it_fits_a_phone(site: Site, visit: Visit) -> None:
             assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+def test_what_was_written_outlives_the_page(site: Site, visit: Visit) -> None:
+    page = visit(site.url)
+    steps.open_tab(page, "script")
+    steps.write_script(page, "写了就不会丢。")
+    page.reload()
+    page.wait_for_function("document.querySelector('#script-text textarea')?.value === '写了就不会丢。'")
+    page.click("a[data-language=en]")
+    page.wait_for_url(site.url + "en")
+    page.wait_for_function("document.querySelector('#script-text textarea')?.value === '写了就不会丢。'")
+
+
 def test_only_results_are_served(site: Site) -> None:
     data = site.studio.settings.data_dir
     for path in ("/etc/passwd", str(data / "studio.sqlite3"), str(data / "jobs" / ".." / "studio.sqlite3")):

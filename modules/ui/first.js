@@ -1,0 +1,36 @@
+// Runs before anything of the page does. FENSHEN: {paths: {language: path}, lost: {language: sentence}}.
+(() => {
+  const { paths, lost } = FENSHEN;
+  const here = Object.keys(paths).find((tag) => paths[tag] && location.pathname.endsWith('/' + paths[tag])) || 'zh-CN';
+
+  // Go to the remembered language, else to the browser's.
+  const browser = (navigator.language || 'zh-CN').toLowerCase().startsWith('zh') ? 'zh-CN' : 'en';
+  const remembered = localStorage.getItem('fenshen.language');
+  const wanted = remembered in paths ? remembered : here === 'zh-CN' ? browser : here;
+  if (wanted !== here) location.replace((paths[wanted] || './') + location.search);
+
+  // Gradio's own texts (drop zones, recorders) follow the page instead of the browser.
+  Object.defineProperty(navigator, 'language', { get: () => here });
+  document.documentElement.lang = here;
+  document.addEventListener('click', (event) => {
+    const link = event.target.closest && event.target.closest('a[data-language]');
+    if (link) localStorage.setItem('fenshen.language', link.dataset.language);
+  });
+
+  // A server that was stopped and started again does not know this page any more: say that it is
+  // away, and load the page again when it is back. All that was chosen and written is kept.
+  const banner = Object.assign(document.createElement('div'), { className: 'fs-lost', textContent: lost[here] });
+  const look = async () => {
+    if (document.hidden || !window.gradio_config) return;
+    try {
+      const answer = await fetch('gradio_api/app_id', { cache: 'no-store' });
+      const { app_id } = await answer.json();
+      banner.remove();
+      const mine = window.gradio_config.app_id;
+      if (mine !== undefined && app_id !== mine) location.reload();
+    } catch {
+      document.body.append(banner);
+    }
+  };
+  setInterval(look, 3000);
+})();
