@@ -106,7 +106,7 @@ def set_up(*, development: bool) -> Path:
     wanted_too = fingerprint(development=True)
     installed = STAMP.read_text().split() if STAMP.is_file() else []
     python = venv_python()
-    if python.is_file() and (wanted_too in installed or (wanted in installed and not development)):
+    if (wanted_too in installed or (wanted in installed and not development)) and works(python):
         return python
     if not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[-1]:
         raise StudioError("launcher_python", version=platform.python_version())
@@ -142,7 +142,7 @@ def works(python: Path) -> bool:
     """Whether an environment's Python still runs (it does not after a move or a system upgrade)."""
     if not python.is_file():
         return False
-    return subprocess.run([str(python), "-m", "pip", "--version"], capture_output=True).returncode == 0
+    return subprocess.run([str(python), "-c", "import pip"], capture_output=True).returncode == 0
 
 
 def make_venv() -> None:
