@@ -6,11 +6,13 @@ import random
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from modules import media
 from modules.errors import StudioError
+from modules.media.frames import from_video_frame
 from tests.odd_clips import clicks, faststart, level_at, steady, truncated, write_clip, write_photo
 
 
@@ -251,3 +253,16 @@ def test_damaged_files_give_pictures_or_one_clear_error(tmp_path: Path, seed: in
             media.read_sound(path, 16000)
         except StudioError as error:
             assert error.code.startswith("media_")
+
+
+@pytest.mark.parametrize("matrix", [1, 5, 9])
+@pytest.mark.parametrize(("kind", "scale"), [("yuv444p10le", 4), ("yuv422p", 1), ("yuv420p10le", 4), ("yuvj422p", 1)])
+def test_colours_keep_their_numbers(kind: str, scale: int, matrix: int) -> None:
+    """Only depth, range and subsampling change: no matrix is applied, the tags go to the encoder as they are."""
+    frame = av.VideoFrame(64, 48, kind)
+    for plane, value in zip(frame.planes, (100, 175, 75), strict=True):
+        np.frombuffer(plane, np.uint16 if scale > 1 else np.uint8)[:] = value * scale
+    frame.colorspace = matrix
+    wanted = (102, 170, 82) if kind.startswith("yuvj") else (100, 175, 75)
+    got = media.planes(from_video_frame(frame, 64, 48))
+    assert [int(np.median(plane)) for plane in got] == pytest.approx(wanted, abs=1)
