@@ -13,7 +13,8 @@ find_python() {
             return 0
         fi
     done
-    return 1
+    # uv keeps Pythons of its own, also where the system's is too new.
+    python=$(uv python find 3.12 2>/dev/null || uv python find 3.11 2>/dev/null) && fits "$python"
 }
 
 if ! find_python && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
@@ -21,8 +22,16 @@ if ! find_python && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; th
         python3 python3-venv ca-certificates
 fi
 if ! find_python; then
-    echo "需要 Python 3.11 或 3.12。请安装后再运行：Debian/Ubuntu 用 sudo apt install python3 python3-venv，macOS 用 brew install python@3.12。" >&2
-    echo "Python 3.11 or 3.12 is needed. Install it and run this again: sudo apt install python3 python3-venv on Debian and Ubuntu, brew install python@3.12 on macOS." >&2
+    cat >&2 <<'END'
+需要 Python 3.11 或 3.12。请安装后再运行 ./start.sh：
+  Debian 12、Ubuntu 24.04：sudo apt install python3 python3-venv
+  macOS：brew install python@3.12
+  系统自带的 Python 更新时：安装 uv，再运行 uv python install 3.12
+Python 3.11 or 3.12 is needed. Install it and run ./start.sh again:
+  Debian 12, Ubuntu 24.04: sudo apt install python3 python3-venv
+  macOS: brew install python@3.12
+  where the system's own Python is newer: install uv, then uv python install 3.12
+END
     exit 1
 fi
 exec "$python" "$here/modules/launcher.py" "$@"
