@@ -24,7 +24,7 @@ from modules.avatar.builtin.features import (
     whisper_mel,
 )
 from modules.avatar.builtin.footage import MAX_FRAMES, choose_frames, choose_loop
-from modules.avatar.builtin.listen import AFTER, BEFORE, COUNT, windows
+from modules.avatar.builtin.listen import LIVE, STEADY, Pace, windows
 from modules.avatar.builtin.regress import KernelRegression, Statistics, adapt
 from modules.avatar.builtin.selection import JUMP_COST, STAY_COST, Units, cheapest_path, cross_fades
 from modules.avatar.builtin.shapes import ShapeSpace, opening, smooth_runs
@@ -282,18 +282,19 @@ def test_another_voice_is_moved_home_and_the_own_one_left_alone() -> None:
     np.testing.assert_array_equal(adapt(own[:50] + 5, 100, voiced[:50], home), own[:50] + 5)
 
 
+@pytest.mark.parametrize("pace", [STEADY, LIVE])
 @pytest.mark.parametrize("rate", [16000, 22050, 24000, 44100])
 @pytest.mark.parametrize("seconds", [0.02, 0.04, 1.0, 19.99, 21.01, 65.3])
-def test_windows_have_one_frame_for_each_40_ms_begun(rate: int, seconds: float) -> None:
+def test_windows_have_one_frame_for_each_40_ms_begun(rate: int, seconds: float, pace: Pace) -> None:
     samples = np.arange(round(seconds * rate), dtype=np.float32)
-    cut = list(windows(media.AudioChunk(part, rate) for part in np.array_split(samples, 7)))
+    cut = list(windows((media.AudioChunk(part, rate) for part in np.array_split(samples, 7)), pace))
     assert sum(window.count for window in cut) == -(-len(samples) * 25 // rate)
     step = rate / 25
     for window in cut:
         begin = (window.first - window.before) * step
         assert abs(window.samples[0] - begin) <= 1
-        assert len(window.samples) <= (COUNT + BEFORE + AFTER) * step + 1
-        assert window.count <= COUNT
+        assert len(window.samples) <= (pace.count + pace.before + pace.after) * step + 1
+        assert window.count <= pace.count
     assert [window.first for window in cut] == np.cumsum([0, *(window.count for window in cut)])[:-1].tolist()
 
 

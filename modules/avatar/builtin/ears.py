@@ -42,11 +42,11 @@ class Ears:
         self._threads = threads
         self._encoder: WhisperEncoder | None = None
 
-    def states(self, sound: np.ndarray) -> np.ndarray:
+    def states(self, sound: np.ndarray, in_haste: bool = False) -> np.ndarray:
         """(T50, 512) Whisper encoder states of 16 kHz ``sound``; StudioError where the weights are missing."""
         if self._encoder is None:
             self._encoder = WhisperEncoder(weights.folder(self._models_dir, WHISPER), self._threads)
-        return self._encoder.states(sound)
+        return self._encoder.states(sound, in_haste)
 
     def unload(self) -> None:
         """Give the encoder's memory back."""

@@ -23,12 +23,12 @@ from modules.avatar.builtin import person, photo
 from modules.avatar.builtin.ears import WHISPER, Ears
 from modules.avatar.builtin.footage import choose_loop
 from modules.avatar.builtin.learn import learn
-from modules.avatar.builtin.listen import windows
+from modules.avatar.builtin.listen import LIVE, STEADY, windows
 from modules.avatar.builtin.perform import Performance, PersonPerformance, PreviewPerformance
 from modules.avatar.builtin.person import LoadedPerson
 from modules.avatar.builtin.photo import LoadedPreview
 from modules.face.track import Track
-from modules.options import resolve
+from modules.options import Option, resolve
 from modules.progress import Progress
 
 
@@ -45,6 +45,7 @@ class BuiltinEngine:
         takes_photo=True,
         memory_mb=700,
         weights=(WHISPER,),
+        options=(Option("live", "option.lips.live", "switch", False),),
     )
 
     def __init__(self, models_dir: Path, threads: int) -> None:
@@ -76,11 +77,11 @@ class BuiltinEngine:
         self, avatar: PreparedAvatar, speech: Iterator[media.AudioChunk], options: Mapping[str, Any], first: int = 0
     ) -> Iterator[FaceFrame]:
         """See base.LipSyncEngine; sound is taken in windows, so memory does not grow with its length."""
-        resolve(self.info.options, options)
-        performance = self._performance(avatar, first)
+        live = bool(resolve(self.info.options, options)["live"])
+        performance = self._performance(avatar, live, first)
         # The matrices of one frame are small: threads of the linear algebra would only wait for each other.
         with threadpool_limits(1, "blas"), ThreadPoolExecutor(self._threads) as pool:
-            for window in windows(speech):
+            for window in windows(speech, LIVE if live else STEADY):
                 start = first + window.first
                 frames = [avatar.loop.frame(number) for number in range(start, start + window.count)]
                 yield from _in_order(pool, performance, avatar.track, frames, performance.plan(window))
@@ -90,14 +91,14 @@ class BuiltinEngine:
         self._loaded = None
         self._ears.unload()
 
-    def _performance(self, avatar: PreparedAvatar, first: int) -> Performance:
+    def _performance(self, avatar: PreparedAvatar, live: bool, first: int) -> Performance:
         if self._loaded is None or self._loaded[0] != avatar.folder:
             self._loaded = None  # before the next one comes: two at a time would be too much
             speaks = (avatar.folder / person.MODEL).exists()
             self._loaded = avatar.folder, LoadedPerson(avatar.folder) if speaks else LoadedPreview(avatar.folder)
         loaded = self._loaded[1]
         if isinstance(loaded, LoadedPerson):
-            return PersonPerformance(loaded, self._ears, avatar.loop, first)
+            return PersonPerformance(loaded, self._ears, live, avatar.loop, first)
         return PreviewPerformance(loaded, avatar.loop, first)
 
 

@@ -89,12 +89,17 @@ class WhisperEncoder:
         self._threads = threads
         self._model: ctranslate2.models.Whisper | None = None
 
-    def states(self, sound: np.ndarray) -> np.ndarray:
-        """(T, 512) float32 states, 50 a second, for 16 kHz ``sound``."""
+    def states(self, sound: np.ndarray, in_haste: bool = False) -> np.ndarray:
+        """(T, 512) float32 states, 50 a second, for 16 kHz ``sound``.
+
+        in_haste: leave the silence out that fills up Whisper's 30 s; far quicker for a few seconds of sound,
+        and nearly the same (0.97 correlation at 10 s).
+        """
         step = int((WHISPER_SECONDS - 2 * WHISPER_MARGIN) * SAMPLE_RATE)
         margin = int(WHISPER_MARGIN * SAMPLE_RATE)
         if len(sound) <= WHISPER_SECONDS * SAMPLE_RATE:
-            return self._encode(sound)[: -(-len(sound) // (2 * HOP))]
+            count = -(-len(sound) // (2 * HOP))
+            return self._encode(sound, count if in_haste else None)[:count]
         pieces = []
         for start in range(0, len(sound), step):
             begin = max(0, start - margin)
@@ -104,11 +109,12 @@ class WhisperEncoder:
             pieces.append(encoded[first : first + count])
         return np.concatenate(pieces)
 
-    def _encode(self, sound: np.ndarray) -> np.ndarray:
+    def _encode(self, sound: np.ndarray, count: int | None = None) -> np.ndarray:
+        """The states of one window, or the first ``count`` without hearing the rest."""
         import ctranslate2
 
-        mel = ctranslate2.StorageView.from_array(whisper_mel(sound)[None])
-        return np.array(self._loaded().encode(mel))[0]
+        mel = whisper_mel(sound) if count is None else np.ascontiguousarray(whisper_mel(sound)[:, : 2 * count])
+        return np.array(self._loaded().encode(ctranslate2.StorageView.from_array(mel[None])))[0]
 
     def _loaded(self) -> ctranslate2.models.Whisper:
         if self._model is None:
@@ -119,7 +125,8 @@ class WhisperEncoder:
                     str(self._folder), device="cpu", compute_type="int8", intra_threads=self._threads
                 )
             except (RuntimeError, ValueError) as error:
-                raise StudioError("weights_broken", name="Whisper base", file=str(self._folder / "model.bin")) from error
+                broken = str(self._folder / "model.bin")
+                raise StudioError("weights_broken", name="Whisper base", file=broken) from error
         return self._model
 
     def unload(self) -> None:

@@ -9,8 +9,20 @@ import numpy as np
 
 from modules.media import FRAME_RATE, AudioChunk
 
-# Frames: 20 s to draw, 2 s before and 1 s after. Together they fit one Whisper window.
-COUNT, BEFORE, AFTER = 500, 50, 25
+
+@dataclass(frozen=True)
+class Pace:
+    """How much is done at a time, in frames: to draw, and to hear before and after for context."""
+
+    count: int
+    before: int
+    after: int
+
+
+# 20 s to draw; with their context they fit one Whisper window.
+STEADY = Pace(500, 50, 25)
+# Frames come 0.6 s after their sound.
+LIVE = Pace(10, 75, 5)
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,7 @@ class Window:
         return np.asarray((np.arange(self.before + self.count + self.after) + 0.5) / FRAME_RATE)
 
 
-def windows(speech: Iterator[AudioChunk]) -> Iterator[Window]:
+def windows(speech: Iterator[AudioChunk], pace: Pace) -> Iterator[Window]:
     """The windows of a stream; together their frames are one for each 40 ms begun."""
     held = np.zeros(0, np.float32)
     rate = 0
@@ -44,18 +56,18 @@ def windows(speech: Iterator[AudioChunk]) -> Iterator[Window]:
             raise ValueError("chunks of different sample rates")
         rate = chunk.sample_rate
         held = np.concatenate([held, chunk.samples.astype(np.float32, copy=False)])
-        while len(held) >= _position(first + COUNT + AFTER, rate) - _position(held_from, rate):
-            yield _cut(held, rate, held_from, first, COUNT, AFTER)
-            first += COUNT
-            keep = first - BEFORE
+        while len(held) >= _position(first + pace.count + pace.after, rate) - _position(held_from, rate):
+            yield _cut(held, rate, held_from, first, pace.count, pace)
+            first += pace.count
+            keep = max(held_from, first - pace.before)
             held = held[_position(keep, rate) - _position(held_from, rate) :]
             held_from = keep
     if rate:
         end = _position(held_from, rate) + len(held)
         total = -(-end * FRAME_RATE // rate)
         while first < total:
-            count = min(COUNT, total - first)
-            yield _cut(held, rate, held_from, first, count, min(AFTER, total - first - count))
+            count = min(pace.count, total - first)
+            yield _cut(held, rate, held_from, first, count, pace, total)
             first += count
 
 
@@ -64,8 +76,12 @@ def _position(frame: int, rate: int) -> int:
     return -(-frame * rate // FRAME_RATE)
 
 
-def _cut(held: np.ndarray, rate: int, held_from: int, first: int, count: int, after: int) -> Window:
-    before = min(BEFORE, first - held_from)
+def _cut(
+    held: np.ndarray, rate: int, held_from: int, first: int, count: int, pace: Pace, total: int | None = None
+) -> Window:
+    """The window of ``count`` frames from ``first`` on; ``total`` frames are all there is, if that is known."""
+    before = min(pace.before, first - held_from)
+    after = pace.after if total is None else min(pace.after, total - first - count)
     origin = _position(held_from, rate)
     begin, end = _position(first - before, rate) - origin, _position(first + count + after, rate) - origin
     return Window(held[begin:end], rate, first, count, before, after)

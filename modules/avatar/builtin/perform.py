@@ -59,9 +59,10 @@ class _Past:
 class PersonPerformance:
     """A speech by a person whose own mouth shapes have been learnt."""
 
-    def __init__(self, person: LoadedPerson, ears: Ears, loop: BaseLoop, first: int) -> None:
+    def __init__(self, person: LoadedPerson, ears: Ears, in_haste: bool, loop: BaseLoop, first: int) -> None:
         self._person = person
         self._ears = ears
+        self._in_haste = in_haste
         self._loop = loop
         self._first = first
         self._past: _Past | None = None
@@ -86,7 +87,7 @@ class PersonPerformance:
         space, speech = self._person.space, self._person.speech
         sound = at_hearing_rate(window.samples, window.sample_rate)
         heard = hear(sound)
-        hearing = speech.adapted(Hearing(self._ears.states(sound), heard.mel), heard.spoken)
+        hearing = speech.adapted(Hearing(self._ears.states(sound, self._in_haste), heard.mel), heard.spoken)
         spoken = heard.spoken_at(window.times)
         codes = speech.predict(hearing, window.times, spoken, space)
         return np.asarray(space.rest + (codes - space.rest) * gate(spoken)[:, None])
