@@ -21,6 +21,8 @@ from modules.ui.voice import VoiceTab
 if TYPE_CHECKING:
     from modules.jobs.studio import Studio
 
+# Gradio keeps a copy of what was uploaded, which ours in data/uploads makes needless: look every hour, keep a day.
+DELETE_UPLOADS = (3600, 86400)
 STYLE = Path(__file__).with_name("style.css")
 FONTS = ["system-ui", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif"]
 BUILDERS = {"avatar": AvatarTab, "voice": VoiceTab, "script": ScriptTab, "render": RenderTab, "projects": ProjectsTab}
@@ -47,7 +49,7 @@ def _build_page(blocks: gr.Blocks, studio: Studio, settings: Settings, tag: str)
 
 def build(studio: Studio, settings: Settings) -> gr.Blocks:
     """The whole app, not yet launched."""
-    with gr.Blocks(title="分身 Fenshen Studio", analytics_enabled=False, fill_width=False) as blocks:
+    with gr.Blocks(title="分身 Fenshen Studio", analytics_enabled=False, delete_cache=DELETE_UPLOADS) as blocks:
         _build_page(blocks, studio, settings, "zh-CN")
     for tag, path in language.PATHS.items():
         if path:

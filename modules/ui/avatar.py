@@ -90,7 +90,7 @@ class AvatarTab:
             [self._prepare.done.change],
             self._show_made,
             [self._prepare.done, page.choices.avatar],
-            [self._made, *self._shelf.outputs, self._prepare.job, *self._check.outputs],
+            [self._made, *self._shelf.outputs, self._prepare.job, *self._check.outputs, file],
         )
 
     def _tips_html(self) -> str:
@@ -189,7 +189,7 @@ class AvatarTab:
     def _show_made(self, job_id: Any, chosen: Any) -> tuple[Any, ...]:
         """Choose the new avatar, once: the browser then forgets the job, and the step is ready for the next footage."""
         if job_id is None:
-            return "", *self._shelf.draw(chosen), gr.skip(), *(gr.skip() for _ in self._check.outputs)
+            return "", *self._shelf.draw(chosen), gr.skip(), *(gr.skip() for _ in self._check.outputs), gr.skip()
         avatar = self._page.studio.avatars.get((self._page.studio.job(job_id).result or {})["avatar"])
         note = html.note(self._page.t("ui.avatar.made", name=avatar.name), "good")
-        return note, *self._shelf.draw(avatar.id), None, *self._check.clear()
+        return note, *self._shelf.draw(avatar.id), None, *self._check.clear(), None

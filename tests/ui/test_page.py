@@ -240,3 +240,38 @@ def test_a_recording_from_the_webcam_is_checked(site: Site, visit: Visit) -> Non
     page.wait_for_selector("#avatar-report .fs-box")
     source = next((site.studio.settings.data_dir / "uploads").glob("*/source"))
     assert source.stat().st_size > 1000
+
+
+def test_a_voice_from_a_clip_of_its_own_stays_chosen(site: Site, visit: Visit, clip: Path) -> None:
+    page = visit(site.url)
+    steps.offer_video(page, clip)
+    steps.make_avatar(page, "A")
+    steps.open_tab(page, "voice")
+    page.wait_for_selector("#voice-found audio")
+    page.check("#voice-source input[value=clip]")
+    page.set_input_files("#voice-file input[type=file]", str(clip))
+    page.wait_for_selector("#job-extract .fs-bar")
+    page.wait_for_selector("#voice-found audio")
+    own = site.studio.jobs(kinds=["extract_voice"])[0]
+    assert "upload" in own.params
+    steps.open_tab(page, "avatar")
+    page.reload()
+    page.wait_for_selector("#shelf-avatar .fs-cards")
+    steps.open_tab(page, "voice")
+    steps.clone_voice(page, "B")
+    assert site.studio.jobs(kinds=["clone_voice"])[0].params["extraction"] == own.id
+
+
+def test_another_avatar_can_be_taken_for_the_video(site: Site, visit: Visit, clip: Path) -> None:
+    page = visit(site.url)
+    for name in ("first", "second"):
+        steps.offer_video(page, clip)
+        steps.make_avatar(page, name)
+        page.wait_for_selector("#job-prepare .fs-bar", state="detached")
+        page.wait_for_selector(f"#shelf-avatar .fs-chosen b[title='{name}']")
+    steps.open_tab(page, "render")
+    page.wait_for_function("document.querySelector('#render-avatar input').value === 'second'")
+    page.click("#render-avatar input")
+    page.click("#render-avatar [role=option]:has-text('first')")
+    steps.open_tab(page, "avatar")
+    page.wait_for_selector("#shelf-avatar .fs-chosen b[title='first']")
