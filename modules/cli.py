@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import locale
 import shutil
 import sys
 from pathlib import Path
@@ -25,11 +24,11 @@ console = Console(stderr=True)
 POLL_SECONDS = 0.2
 
 DataDir = Annotated[Path | None, typer.Option(help="数据目录 / data folder")]
+Out = Annotated[Path, typer.Option(help="输出文件 / file to write")]
 Yes = Annotated[bool, typer.Option("--yes", help="确认已获得本人同意 / I confirm the person's consent")]
 
 
-def _language() -> str:
-    return translate.closest(locale.getlocale()[0])
+_language = translate.of_terminal
 
 
 def _studio(data_dir: Path | None) -> Any:
@@ -123,7 +122,7 @@ def clone(clip: Path, name: str = "", yes: Yes = False, data_dir: DataDir = None
 @app.command()
 def speak(
     voice: str,
-    out: Path,
+    out: Out,
     text: str | None = None,
     text_file: Path | None = None,
     speed: float = 1.0,
@@ -138,7 +137,7 @@ def speak(
 
 @app.command()
 def render(
-    out: Path,
+    out: Out,
     video: Path | None = None,
     text: str | None = None,
     text_file: Path | None = None,

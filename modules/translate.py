@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import locale
+import os
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +27,15 @@ def closest(wanted: str | None) -> str:
     if not wanted:
         return DEFAULT
     return "zh-CN" if wanted.lower().startswith("zh") else "en"
+
+
+def of_terminal() -> str:
+    """The language of the person at this terminal, by the environment or by the system's settings."""
+    spoken = os.environ.get("LC_ALL") or os.environ.get("LANG") or locale.getlocale()[0] or ""
+    # Windows says "Chinese (Simplified)_China"; "C" says nothing.
+    if spoken.startswith("Chinese") or spoken.partition(".")[0] in ("C", "POSIX"):
+        return DEFAULT
+    return closest(spoken)
 
 
 def text(key: str, language: str, **values: str | int | float) -> str:

@@ -52,7 +52,7 @@ def main() -> None:
         last = len(shown) - 60 * FRAME_RATE
         pairs = zip(edges(shown[last:]), edges(heard[last:]), strict=True)
         worst = max(abs(int(a) - int(b)) for a, b in pairs)
-        print(f"{result.seconds / 60:.1f} min, {len(shown)} frames, {len(edges(shown[last:]))} edges in the last minute")
+        print(f"{result.seconds / 60:.1f} min; {len(edges(shown[last:]))} edges in the last minute")
         print(line("sound against picture at the end", worst, "frames", 1))
 
 
