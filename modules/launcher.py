@@ -32,8 +32,7 @@ from modules.errors import StudioError  # noqa: E402
 VENV = ROOT / ".venv"
 STAMP = VENV / "installed.txt"
 REQUIREMENTS, BARE_REQUIREMENTS, DEVELOPMENT, CONSTRAINTS = (
-    ROOT / name
-    for name in ("requirements.txt", "requirements-nodeps.txt", "requirements-dev.txt", "constraints.txt")
+    ROOT / name for name in ("requirements.txt", "requirements-nodeps.txt", "requirements-dev.txt", "constraints.txt")
 )
 PYTHONS = ((3, 11), (3, 12))
 DEFAULT_PORT = 7860

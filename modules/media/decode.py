@@ -153,9 +153,7 @@ def _sought(container: InputContainer, stream: VideoStream, seconds: float) -> b
     return True
 
 
-def _timed(
-    container: InputContainer, stream: VideoStream, begin: float
-) -> Iterator[tuple[float, av.VideoFrame]]:
+def _timed(container: InputContainer, stream: VideoStream, begin: float) -> Iterator[tuple[float, av.VideoFrame]]:
     latest = -1.0 / FRAME_RATE
     for frame in decoded(container, stream):
         time = latest + 1.0 / FRAME_RATE if frame.time is None else frame.time - begin

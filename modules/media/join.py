@@ -26,9 +26,7 @@ SOUND_BITS = 128_000
 _PER_FRAME = SOUND_RATE // FRAME_RATE
 
 
-def join(
-    segments: Sequence[Path], sound: Path, output: Path, metadata: Mapping[str, str], progress: Progress
-) -> None:
+def join(segments: Sequence[Path], sound: Path, output: Path, metadata: Mapping[str, str], progress: Progress) -> None:
     """Write ``output``: all pictures of ``segments`` in order (by packet copy) with the WAV ``sound`` (AAC).
 
     The sound is cut or filled with silence to the length of the pictures. ``metadata`` keys of

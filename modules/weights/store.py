@@ -196,9 +196,7 @@ def _unpack(models_dir: Path, entry: Entry, progress: Progress) -> None:
         raise StudioError("weights_download_broken", retryable=True, name=entry.title, file=str(error)) from error
 
 
-def _build(
-    models_dir: Path, entry: Entry, blocks: Callable[[WeightFile], Iterator[bytes]], progress: Progress
-) -> None:
+def _build(models_dir: Path, entry: Entry, blocks: Callable[[WeightFile], Iterator[bytes]], progress: Progress) -> None:
     """Write all files of an entry beside its place, check them, and rename the folder into place."""
     fresh = models_dir / ".downloads" / f"{entry.name}.new"
     shutil.rmtree(fresh, ignore_errors=True)

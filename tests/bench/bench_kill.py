@@ -67,9 +67,7 @@ def main() -> None:
         assert job.state == "done" and job.result is not None, (job.state, job.error)
         left = [p.relative_to(folder) for p in (folder / "jobs" / job_id).rglob("*") if p.is_file()]
         expected = {f"output/{file}" for file in job.result["files"].values()}
-        orphans = [*folder.rglob("*.part*")] + [
-            p for p in left if str(p.relative_to(f"jobs/{job_id}")) not in expected
-        ]
+        orphans = [*folder.rglob("*.part*")] + [p for p in left if str(p.relative_to(f"jobs/{job_id}")) not in expected]
         print(f"{done} kills; files of the job: {[str(p) for p in left]}")
         print(line("difference in length", abs(job.result["frames"] - whole["frames"]), "frames", 0))
         print(line("orphan files", len(orphans), "files", 0))

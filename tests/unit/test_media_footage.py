@@ -49,9 +49,7 @@ def test_uneven_times_keep_the_clock(tmp_path: Path, grey_scale: np.ndarray) -> 
 
 
 def test_webm_of_a_browser_recording(tmp_path: Path) -> None:
-    clip = write_clip(
-        tmp_path / "webcam.webm", steady(30, 2), codec="libvpx-vp9", sound=clicks(2), container="webm"
-    )
+    clip = write_clip(tmp_path / "webcam.webm", steady(30, 2), codec="libvpx-vp9", sound=clicks(2), container="webm")
     footage = media.probe(clip)
     assert abs(footage.frame_count - 50) <= 1 and footage.has_sound
     assert len(list(media.read_frames(footage, 30, 40))) == 10
