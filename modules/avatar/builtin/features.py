@@ -129,10 +129,6 @@ class WhisperEncoder:
                 raise StudioError("weights_broken", name="Whisper base", file=broken) from error
         return self._model
 
-    def unload(self) -> None:
-        """Give the model's memory back."""
-        self._model = None
-
 
 def at_times(features: np.ndarray, rate: float, times: np.ndarray) -> np.ndarray:
     """(len(times), D) features (T, D at ``rate``) at ``times`` in seconds, linearly between, held at the ends."""

@@ -17,7 +17,7 @@ from modules.avatar.builtin.warp import Box
 from modules.errors import StudioError
 
 MODEL = "model.npz"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

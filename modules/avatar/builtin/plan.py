@@ -13,11 +13,11 @@ from modules.avatar.builtin.shapes import LIP_COUNT, opening
 from modules.face import landmarks as at
 
 # Share of the way from the unit's own geometry to the wanted one.
-FOLLOW = 0.8
+FOLLOW = 0.9
 # An opening may grow to this share (and a bit) of the unit's own; closing fully needs a nearly closed unit.
 GROW, GROW_MORE = 1.3, 0.012
 SHRINK, CLOSABLE = 0.65, 0.07
-GEOMETRY_SIGMA, DEPTH_SIGMA = 0.6, 1.0
+GEOMETRY_SIGMA, DEPTH_SIGMA = 0.5, 1.0
 # The wanted geometry fades to the base's own above the lips and towards the ears (eye distances).
 FADE_ABOVE, FADE_HEIGHT = 0.22, 0.22
 FADE_SIDE, FADE_WIDTH = 0.40, 0.22

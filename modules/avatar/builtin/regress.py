@@ -19,13 +19,15 @@ KERNEL_WHISPER_OFFSETS = np.arange(-0.20, 0.2001, 0.04)
 KERNEL_MEL_OFFSETS = np.arange(-0.20, 0.2001, 0.02)
 NETWORK_WHISPER_OFFSETS = np.arange(-0.08, 0.0801, 0.04)
 NETWORK_MEL_OFFSETS = np.arange(-0.06, 0.0601, 0.02)
-RIDGE = 0.5
+RIDGE = 0.1
+# Whisper says more than the mel does, above all where a room echoes.
+WHISPER_WEIGHT, MEL_WEIGHT = 1.5, 1.0
 SEEDS = (0, 1)
 FOLDS = 4
-PREDICTION_SIGMA = 0.7
+PREDICTION_SIGMA = 0.5
 MAX_DEVIATIONS = 2.6
 # How far, and by how much at most (in eye distances), openings follow the distribution seen in training.
-MATCH_STRENGTH = 0.65
+MATCH_STRENGTH = 0.8
 MATCH_DOWN, MATCH_UP = 0.10, 0.18
 # With this much speech its own distribution of openings counts half.
 OWN_DISTRIBUTION_SECONDS = 4.0
@@ -95,7 +97,8 @@ class InputSpace:
         basis = axes[:kept].T / np.sqrt(strength[:kept] / np.sqrt(len(hearing.whisper)) + 1e-6)
         space = cls(mean, basis, hearing.mel.mean(0), hearing.mel.std(0) + 1e-3, np.ones(2))
         blocks = space._blocks(hearing, times, KERNEL_WHISPER_OFFSETS, KERNEL_MEL_OFFSETS)
-        scales = np.array([block.std() + 1e-6 for block in blocks])
+        weights = (WHISPER_WEIGHT, MEL_WEIGHT)
+        scales = np.array([(block.std() + 1e-6) / weight for block, weight in zip(blocks, weights, strict=True)])
         return cls(space.whisper_mean, space.whisper_basis, space.mel_mean, space.mel_deviation, scales)
 
     def kernel_inputs(self, hearing: Hearing, times: np.ndarray) -> np.ndarray:
