@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import locale
 import os
 import platform
 import shutil
@@ -67,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         python = set_up(development=word == "test")
     except StudioError as error:
-        print(translate.error_text(error, language()), file=sys.stderr)
+        print(translate.error_text(error, translate.of_terminal()), file=sys.stderr)
         return 1
     if "--setup-only" in words:
         say("launcher.ready")
@@ -85,15 +84,9 @@ def main(arguments: list[str] | None = None) -> int:
     return hand_over(python, ["-m", "modules.cli", word, *words])
 
 
-def language() -> str:
-    """The language of the person at this terminal."""
-    spoken = os.environ.get("LC_ALL") or os.environ.get("LANG") or locale.getlocale()[0] or ""
-    return "zh-CN" if spoken.startswith("Chinese") else translate.closest(spoken)
-
-
 def say(key: str, **values: str | int | float) -> None:
     """One sentence to the terminal."""
-    print(translate.text(key, language(), **values), flush=True)
+    print(translate.text(key, translate.of_terminal(), **values), flush=True)
 
 
 # --- the environment -----------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import locale
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--import", dest="source", type=Path, metavar="FOLDER", help="从文件夹导入 / from a folder")
     parser.add_argument("--check", action="store_true", help="逐字节校验 / read every file through")
     given = parser.parse_args(arguments)
-    models_dir, language = load().models_dir, translate.closest(locale.getlocale()[0])
+    models_dir, language = load().models_dir, translate.of_terminal()
     wrong: list[str] = []
     try:
         with Bar(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()) as bar:
