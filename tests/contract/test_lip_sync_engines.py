@@ -100,7 +100,7 @@ def test_preparing_again_is_free(stage: Stage) -> None:
     assert {path: path.stat().st_mtime_ns for path in avatar.folder.rglob("*")} == before
 
 
-@pytest.mark.parametrize("seconds", [0.01, 0.04, 0.5, 2.03])
+@pytest.mark.parametrize("seconds", [0.00005, 0.01, 0.04, 0.5, 2.03])
 def test_one_frame_for_each_40_ms_begun(stage: Stage, seconds: float) -> None:
     sound = speech(3.0, seed=1)[0][: round(seconds * SOUND_RATE)]
     faces = stage.animate(sound, first=30)
@@ -248,6 +248,24 @@ def test_a_photo_speaks_where_the_engine_takes_photos(stage: Stage, footage: med
     openings = spoken.openings(spoken.animate(np.concatenate([speech(2.0, seed=8)[0], np.zeros(SOUND_RATE)])))
     assert openings.max() > 0.06
     assert openings[-12:].max() < 0.03
+
+
+def test_footage_without_sound_speaks_or_says_why_not(stage: Stage, track: Track, tmp_path: Path) -> None:
+    source = stage.avatar.footage
+    path = tmp_path / "silent.mp4"
+    with media.VideoWriter(path, source.width, source.height, source.color) as writer:
+        for frame in media.read_frames(source, 0, 50):
+            writer.write(frame)
+    silent = media.probe(path)
+    assert not silent.has_sound
+    try:
+        avatar = stage.engine.prepare(silent, track.part(0, 50), tmp_path / "prepared", {}, Progress())
+    except StudioError as error:
+        assert text(error.key, "en", **error.values)
+        return
+    spoken = Stage(stage.engine, avatar)
+    sound, wanted = speech(2.0, seed=8)
+    assert np.corrcoef(spoken.openings(spoken.animate(sound)), wanted)[0, 1] > 0.3
 
 
 def test_unload_gives_the_memory_back(stage: Stage) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from modules import media, weights
-from modules.avatar.builtin.features import MEL_RATE, SAMPLE_RATE, WhisperEncoder, log_mel, loudness
+from modules.avatar.builtin.features import HOP, MEL_RATE, SAMPLE_RATE, WhisperEncoder, log_mel, loudness
 from modules.avatar.builtin.silence import speaking
+from modules.progress import Progress
 
 WHISPER = "whisper-base"
 MEL_PER_FRAME = MEL_RATE // media.FRAME_RATE
@@ -42,11 +43,11 @@ class Ears:
         self._threads = threads
         self._encoder: WhisperEncoder | None = None
 
-    def states(self, sound: np.ndarray, in_haste: bool = False) -> np.ndarray:
+    def states(self, sound: np.ndarray, in_haste: bool = False, progress: Progress | None = None) -> np.ndarray:
         """(T50, 512) Whisper encoder states of 16 kHz ``sound``; StudioError where the weights are missing."""
         if self._encoder is None:
             self._encoder = WhisperEncoder(weights.folder(self._models_dir, WHISPER), self._threads)
-        return self._encoder.states(sound, in_haste)
+        return self._encoder.states(sound, in_haste, progress)
 
     def unload(self) -> None:
         """Give the encoder's memory back."""
@@ -54,5 +55,6 @@ class Ears:
 
 
 def at_hearing_rate(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """``samples`` at the 16 kHz that ears work with."""
-    return media.resample(samples, sample_rate, SAMPLE_RATE)
+    """``samples`` at the 16 kHz that ears work with; 10 ms of silence are added where there is next to nothing."""
+    sound = media.resample(samples, sample_rate, SAMPLE_RATE)
+    return np.pad(sound, (0, HOP)) if len(sound) < HOP else sound

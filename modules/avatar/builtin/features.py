@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from modules.errors import StudioError
+from modules.progress import Progress
 
 if TYPE_CHECKING:
     import ctranslate2
@@ -89,7 +90,7 @@ class WhisperEncoder:
         self._threads = threads
         self._model: ctranslate2.models.Whisper | None = None
 
-    def states(self, sound: np.ndarray, in_haste: bool = False) -> np.ndarray:
+    def states(self, sound: np.ndarray, in_haste: bool = False, progress: Progress | None = None) -> np.ndarray:
         """(T, 512) float32 states, 50 a second, for 16 kHz ``sound``.
 
         in_haste: leave the silence out that fills up Whisper's 30 s; far quicker for a few seconds of sound,
@@ -102,6 +103,8 @@ class WhisperEncoder:
             return self._encode(sound, count if in_haste else None)[:count]
         pieces = []
         for start in range(0, len(sound), step):
+            if progress is not None:
+                progress.at(start / len(sound))
             begin = max(0, start - margin)
             encoded = self._encode(sound[begin : start + step + margin])
             first = (start - begin) // (2 * HOP)

@@ -11,7 +11,7 @@ from modules.avatar.base import BaseLoop
 from modules.avatar.builtin import photo
 from modules.avatar.builtin.crops import CropWriter
 from modules.avatar.builtin.ears import Ears, hear
-from modules.avatar.builtin.features import MEL_RATE, SAMPLE_RATE, Hearing
+from modules.avatar.builtin.features import HOP, SAMPLE_RATE, Hearing
 from modules.avatar.builtin.footage import choose_frames, mouth_boxes
 from modules.avatar.builtin.person import PersonModel
 from modules.avatar.builtin.regress import SpeechToShape
@@ -22,6 +22,7 @@ from modules.progress import Progress
 
 # Less speech than this teaches nothing: the person's mouth is then moved by rule.
 MIN_SPEECH_SECONDS = 3.0
+CONTEXT_SECONDS = 1.0
 STORING_SHARE, HEARING_SHARE = 0.4, 0.5
 
 
@@ -32,17 +33,18 @@ def learn(footage: media.Footage, track: Track, loop: BaseLoop, folder: Path, ea
     shapes = face_shapes(landmarks, frames)
     boxes = mouth_boxes(shapes, footage.width, footage.height)[1]
     store_crops(footage, frames, boxes, folder, progress.part(0.0, STORING_SHARE))
-    sound = _sound(footage)
+    sound, start = _sound(footage, int(frames[0]), int(frames[-1]) + 1)
     heard = hear(sound)
-    spoken = heard.spoken_at((frames + 0.5) / media.FRAME_RATE)
+    times = (frames + 0.5) / media.FRAME_RATE - start
+    spoken = heard.spoken_at(times)
     if spoken.sum() < MIN_SPEECH_SECONDS * media.FRAME_RATE:
         photo.save(folder, frames, landmarks, footage.width, footage.height)
         return
-    hearing = Hearing(ears.states(sound), heard.mel)
-    progress.at(HEARING_SHARE)
+    hearing_progress = progress.part(STORING_SHARE, HEARING_SHARE)
+    hearing = Hearing(ears.states(sound, progress=hearing_progress), heard.mel)
     space = ShapeSpace.fit(shapes.lower, ~spoken)
     codes = space.encode(shapes.lower)
-    speech = SpeechToShape.fit(hearing, heard.spoken, frames, codes, space, progress.part(HEARING_SHARE, 1.0))
+    speech = SpeechToShape.fit(hearing, heard.spoken, times, frames, codes, space, progress.part(HEARING_SHARE, 1.0))
     PersonModel(frames, landmarks, np.array([footage.width, footage.height]), space, speech).save(folder)
 
 
@@ -56,11 +58,15 @@ def store_crops(footage: media.Footage, frames: np.ndarray, boxes: list[Box], fo
             writer.add(media.to_bgr(picture), box)
 
 
-def _sound(footage: media.Footage) -> np.ndarray:
-    """The footage's sound at 16 kHz, exactly as long as its pictures; silence where there is none."""
-    length = max(round(footage.duration * SAMPLE_RATE), SAMPLE_RATE // MEL_RATE)
-    sound = np.zeros(length, np.float32)
+def _sound(footage: media.Footage, first: int, stop: int) -> tuple[np.ndarray, float]:
+    """The sound at 16 kHz of frames ``first`` to ``stop`` and a little around, and the second where it starts.
+
+    Exactly as long as its pictures, silence where there is none.
+    """
+    start = max(0.0, first / media.FRAME_RATE - CONTEXT_SECONDS)
+    end = min(footage.duration, stop / media.FRAME_RATE + CONTEXT_SECONDS)
+    sound = np.zeros(max(round((end - start) * SAMPLE_RATE), HOP), np.float32)
     if footage.has_sound:
-        read = media.read_sound(footage.path, SAMPLE_RATE, 0.0, footage.duration)[:length]
+        read = media.read_sound(footage.path, SAMPLE_RATE, start, end - start)[: len(sound)]
         sound[: len(read)] = read
-    return sound
+    return sound, start

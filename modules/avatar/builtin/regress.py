@@ -168,18 +168,19 @@ class SpeechToShape:
         cls,
         hearing: Hearing,
         voiced: np.ndarray,
+        times: np.ndarray,
         frames: np.ndarray,
         codes: np.ndarray,
         shapes: ShapeSpace,
         progress: Progress,
     ) -> SpeechToShape:
-        """Fit on ``codes`` (N, K) seen at ``frames`` ((N,) numbers) of the footage that ``hearing`` belongs to.
+        """Fit on ``codes`` (N, K) seen at ``times`` (N,) in seconds of ``hearing``.
 
+        frames: (N,) their numbers, which say what follows what.
         voiced: (T100,) bool, where there is speech.
         """
         from modules.avatar.builtin import network
 
-        times = (frames + 0.5) / FRAME_RATE
         space = InputSpace.fit(hearing, times)
         inputs = space.kernel_inputs(hearing, times)
         kernel = KernelRegression.fit(inputs, codes)
