@@ -93,7 +93,7 @@ def test_the_text_half_reads_alike(network, published: Published) -> None:
         letters = network.text_encoder(tokens)
         features = network.predictor.text_encoder(torch.from_numpy(published.inner["read"]), prosody)
         spoken = network.read(tokens, prosody)
-        frames = network.predictor.durations(features, 1.0).numpy()
+        frames = network.predictor.durations(features).numpy()
     assert correlation(read.numpy(), published.inner["read"]) > 0.98
     assert correlation(letters.numpy(), published.inner["letters"]) > 0.995
     theirs = published.inner["frames"].ravel()

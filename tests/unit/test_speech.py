@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from modules import media
+from modules.errors import StudioError
+from modules.progress import Progress
+from modules.settings import ROOT
 from modules.speech.denoise import denoise, signal_to_noise
+from modules.speech.extract import extract
 from modules.speech.passage import Likeness, best_passage, likeness
 from modules.speech.pitch import median_pitch, pitch_track
 from modules.speech.transcribe import TimedWord, simplified
@@ -113,3 +117,42 @@ def test_two_speakers_are_noticed() -> None:
 
 def test_traditional_becomes_simplified() -> None:
     assert simplified("後來還有頭髮") == "后来还有头发"
+
+
+def test_silence_has_no_speech(tmp_path: Path) -> None:
+    media.write_wav(tmp_path / "silence.wav", np.zeros(48000, np.float32), 48000)
+    with pytest.raises(StudioError, match="no_speech"):
+        extract(tmp_path / "silence.wav", tmp_path, ROOT / "models", 1, Progress())
+
+
+def test_a_mute_film_has_no_sound(tmp_path: Path) -> None:
+    with media.VideoWriter(tmp_path / "mute.mp4", 64, 64, media.ColorTags()) as film:
+        for _ in range(50):
+            film.write(np.full((96, 64), 128, np.uint8))
+    with pytest.raises(StudioError, match="no_sound"):
+        extract(tmp_path / "mute.mp4", tmp_path, ROOT / "models", 1, Progress())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (ROOT / "models" / "whisper-base").is_dir(), reason="Whisper is not in models/")
+@pytest.mark.parametrize("noisy", [False, True])
+def test_extraction_of_a_real_clip(tmp_path: Path, shared_media: Path | None, noisy: bool) -> None:
+    if shared_media is None:
+        pytest.skip("needs a clip of real speech")
+    sound = media.read_sound(shared_media / "speech_zh_man_10s.wav", 48000)
+    if noisy:
+        level = np.sqrt((sound**2).mean()) / 10 ** (8 / 20)
+        sound = sound + np.random.default_rng(0).normal(0, level, len(sound)).astype(np.float32)
+    media.write_wav(tmp_path / "clip in.wav", sound, 48000)
+    found = extract(tmp_path / "clip in.wav", tmp_path, ROOT / "models", 2, Progress())
+    assert found.language == "zh"
+    assert found.denoised == noisy
+    assert (found.noise_db < 20) == noisy
+    assert 6 < found.speech_seconds < 10
+    assert "苹果" in found.transcript
+    clip, timbre = media.read_wav(tmp_path / found.clip), media.read_wav(tmp_path / found.cleaned)
+    assert 3 <= len(clip.samples) / clip.sample_rate <= 10
+    assert len(clip.samples) / clip.sample_rate == pytest.approx(found.clip_stop - found.clip_start, abs=0.02)
+    assert len(timbre.samples) / timbre.sample_rate == pytest.approx(found.speech_seconds, abs=0.1)
+    keys = {finding["key"] for finding in found.to_dict()["findings"]}
+    assert keys == {"check.voice.noisy" if noisy else "check.voice.good"}

@@ -150,6 +150,7 @@ def test_sentences_are_cut_at_their_ends_and_long_ones_at_commas(vocabulary: Voc
     assert len(list(engine._sentences("One is here! Two? Three.", "en", vocabulary))) == 3
     assert len(list(engine._sentences("今天天气很好。我们去公园！", "zh", vocabulary))) == 2
     assert list(engine._sentences("。。。 ……", "zh", vocabulary)) == []
+    assert list(engine._sentences("🙂 안녕", "zh", vocabulary)) == []
     assert len(list(engine._sentences("It costs 3.5 dollars at Dr. Smith.", "en", vocabulary))) == 1
     long = "，".join(["我们今天一起去公园里散步"] * 30) + "。"
     pieces = list(engine._sentences(long, "zh", vocabulary))

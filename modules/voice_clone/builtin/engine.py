@@ -41,7 +41,7 @@ class BuiltinVoiceEngine:
         sample_rate=SAMPLE_RATE,
         streams=True,
         fine_tunes=False,
-        memory_mb=1600,
+        memory_mb=1700,
         weights=("kokoro-82m", "resemblyzer"),
         options=(
             Option("speed", "option.voice.speed", "number", 1.0, 0.6, 1.6, 0.05),
@@ -100,8 +100,10 @@ def _sentences(text: str, language: str, vocabulary: Vocabulary) -> Iterator[lis
         if not _SPEAKABLE.search(sentence):
             continue
         phonemes = to_phonemes(sentence, language)
-        if len(phonemes) <= LONGEST_SENTENCE:
-            yield vocabulary.tokens(phonemes)
-        else:
-            for clause in _CLAUSE.findall(sentence):
-                yield vocabulary.tokens(to_phonemes(clause, language))
+        fits = len(phonemes) <= LONGEST_SENTENCE
+        pieces = [phonemes] if fits else [to_phonemes(clause, language) for clause in _CLAUSE.findall(sentence)]
+        for piece in pieces:
+            tokens = vocabulary.tokens(piece)
+            # Foreign scripts leave nothing but the end marks.
+            if len(tokens) > 2:
+                yield tokens

@@ -227,10 +227,10 @@ class ProsodyPredictor(nn.Module):
             ]
         )
 
-    def durations(self, x: Tensor, speed: float) -> Tensor:
+    def durations(self, x: Tensor) -> Tensor:
         """(1, L, 640) -> (L,) text frames of each phoneme, at least one."""
         shares = torch.sigmoid(self.duration_proj(self.lstm(x)[0])).sum(2)
-        return torch.round(shares / speed).clamp(min=1).long()[0]
+        return torch.round(shares).clamp(min=1).long()[0]
 
     def curves(self, x: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
         """(1, T, 640), (1, 128) -> F0 in Hz and energy, both (1, 2T)."""
@@ -261,10 +261,10 @@ class Kokoro(nn.Module):
         self.text_encoder = TextEncoder()
         self.decoder = Decoder(STYLE_SIZE)
 
-    def read(self, tokens: Tensor, prosody: Tensor, speed: float = 1.0) -> SpokenText:
+    def read(self, tokens: Tensor, prosody: Tensor) -> SpokenText:
         """(1, L) tokens, (1, 128) -> timing, melody and energy of the sentence."""
         features = self.predictor.text_encoder(self.bert_encoder(self.bert(tokens)), prosody)
-        durations = self.predictor.durations(features, speed)
+        durations = self.predictor.durations(features)
         pitch, energy = self.predictor.curves(features.repeat_interleave(durations, dim=1), prosody)
         text = self.text_encoder(tokens).repeat_interleave(durations, dim=2)
         return SpokenText(text, pitch, energy)
@@ -272,10 +272,3 @@ class Kokoro(nn.Module):
     def forget_text_half(self) -> None:
         """Give back the memory of all but the decoder, once ``read`` is no longer needed."""
         del self.bert, self.bert_encoder, self.predictor, self.text_encoder
-
-    def forward(self, tokens: Tensor, style: Tensor, speed: float = 1.0) -> Tensor:
-        """(1, L) tokens, (1, 256) -> (1, samples) at 24 kHz."""
-        timbre, prosody = style.chunk(2, dim=1)
-        spoken = self.read(tokens, prosody, speed)
-        sound: Tensor = self.decoder(spoken.text, spoken.pitch, spoken.energy, timbre)
-        return sound
