@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # Gradio keeps a copy of what was uploaded, which ours in data/uploads makes needless: look every hour, keep a day.
 DELETE_UPLOADS = (3600, 86400)
+PULSE_SECONDS = 0.5
 STYLE = Path(__file__).with_name("style.css")
 FONTS = ["system-ui", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif"]
 BUILDERS = {"avatar": AvatarTab, "voice": VoiceTab, "script": ScriptTab, "render": RenderTab, "projects": ProjectsTab}
@@ -42,9 +43,28 @@ def _build_page(blocks: gr.Blocks, studio: Studio, settings: Settings, tag: str)
         for step in TABS:
             with page.tab[step]:
                 BUILDERS[step](page)
+    page.start_pulse(gr.Timer(PULSE_SECONDS))
+    _remember_tab(page)
+
+
+def _remember_tab(page: Page) -> None:
+    """Open the tab that was open before; keep, in the browser itself, the one that the user opens."""
+    restored = page.on(
+        [page.blocks.load],
+        lambda step: gr.Tabs(selected=step if step in TABS else TABS[0]),
+        [page.choices.tab],
+        [page.tabs],
+    )
+    restored.then(None, js="() => { window.fenshenRestored = true; }", api_visibility="private")
     for step in TABS:
-        page.on([page.tab[step].select], lambda step=step: step, outputs=[choices.tab], queue=False)
-    page.on([blocks.load], lambda step: gr.Tabs(selected=step if step in TABS else TABS[0]), [choices.tab], [tabs])
+        # The first tab says that it is selected while the page is built: that is no choice of the user's.
+        page.tab[step].select(
+            None,
+            [page.choices.tab],
+            [page.choices.tab],
+            js=f"(before) => window.fenshenRestored ? '{step}' : before",
+            api_visibility="private",
+        )
 
 
 def build(studio: Studio, settings: Settings) -> gr.Blocks:

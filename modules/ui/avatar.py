@@ -84,12 +84,12 @@ class AvatarTab:
             [make.click],
             self._make,
             [self._check.done, self._name, self._consent, self._person],
-            self._prepare.outputs,
+            [self._made, *self._prepare.outputs],
         )
         page.on(
             [self._prepare.done.change],
             self._show_made,
-            [self._prepare.done, page.choices.avatar],
+            [self._prepare.done],
             [self._made, *self._shelf.outputs, self._prepare.job, *self._check.outputs, file],
         )
 
@@ -184,12 +184,12 @@ class AvatarTab:
             consent=studio.consent("face", upload, self._page.language),
             engine="builtin",
         )
-        return self._prepare.begin(job_id)
+        return "", *self._prepare.begin(job_id)
 
-    def _show_made(self, job_id: Any, chosen: Any) -> tuple[Any, ...]:
+    def _show_made(self, job_id: Any) -> Any:
         """Choose the new avatar, once: the browser then forgets the job, and the step is ready for the next footage."""
         if job_id is None:
-            return "", *self._shelf.draw(chosen), gr.skip(), *(gr.skip() for _ in self._check.outputs), gr.skip()
+            return gr.skip()
         avatar = self._page.studio.avatars.get((self._page.studio.job(job_id).result or {})["avatar"])
         note = html.note(self._page.t("ui.avatar.made", name=avatar.name), "good")
         return note, *self._shelf.draw(avatar.id), None, *self._check.clear(), None

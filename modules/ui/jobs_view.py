@@ -16,7 +16,6 @@ from modules.jobs.store import Job
 from modules.ui import html, words
 from modules.ui.page import Page
 
-POLL_SECONDS = 0.5
 ACTIVE = ("queued", "running")
 
 
@@ -56,10 +55,9 @@ class JobPanel:
         self._page = page
         self.job = page.choices.job[name]
         self.view = html.panel(name=f"job-{name}", css="fs-job")
-        self.timer = gr.Timer(POLL_SECONDS, active=False)
         self.done = gr.State(None)
-        self.outputs: list[Any] = [self.job, self.view, self.timer, self.done]
-        page.on([page.blocks.load, self.timer.tick], self._look, [self.job], self.outputs[1:])
+        self.outputs: list[Any] = [self.job, self.view, self.done]
+        page.watch(self._look, [self.job], [self.view, self.done])
         page.on([self.view.click], self._act, [self.job], self.outputs)
 
     def begin(self, job_id: str) -> tuple[Any, ...]:
@@ -68,7 +66,7 @@ class JobPanel:
 
     def clear(self) -> tuple[Any, ...]:
         """Follow nothing: the values of ``outputs``."""
-        return (None, "", gr.Timer(active=False), None)
+        return (None, "", None)
 
     def _look(self, job_id: Any) -> tuple[Any, ...]:
         try:
@@ -77,7 +75,7 @@ class JobPanel:
             job = None  # deleted meanwhile, or never ours
         if job is None:
             return self.clear()[1:]
-        return self._draw(job), gr.Timer(active=job.state in ACTIVE), job.id if job.state == "done" else None
+        return self._draw(job), job.id if job.state == "done" else None
 
     def _draw(self, job: Job) -> str:
         t = self._page.t

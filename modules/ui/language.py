@@ -26,8 +26,8 @@ def head() -> bytes:
 <script>const FENSHEN = {json.dumps(known)};
 {SCRIPT.read_text(encoding="utf-8")}</script>
 <style>
-/* Gradio heads its notices with an English word; the sentence says it all. */
-.toast-title {{ display: none !important; }}
+/* Gradio heads its notices with an English word, and has its own for a server that is away. Ours say it all. */
+.toast-title, body:has(.fs-lost) .toast-wrap {{ display: none !important; }}
 .fs-lost {{ position: fixed; inset: 0 0 auto 0; z-index: 9999; padding: 10px 16px; text-align: center;
   background: #f59e0b; color: #1c1917; font: 15px system-ui, sans-serif; }}
 </style>

@@ -56,6 +56,15 @@ class Choices:
     )
 
 
+@dataclass(frozen=True)
+class Watch:
+    """Something that is looked at all the time: ``look`` turns ``inputs`` into the values of ``outputs``."""
+
+    look: Handler
+    inputs: Sequence[Any]
+    outputs: Sequence[Any]
+
+
 @dataclass
 class Page:
     """What every tab needs: the studio, the language and the page's own frame."""
@@ -67,6 +76,7 @@ class Page:
     choices: Choices
     tabs: gr.Tabs
     tab: dict[str, gr.Tab] = field(default_factory=dict)
+    watches: list[Watch] = field(default_factory=list)
 
     def t(self, key: str, **values: str | int | float) -> str:
         """The text of an i18n key in this page's language."""
@@ -117,6 +127,35 @@ class Page:
             api_visibility="private",
             concurrency_limit=None,
         )
+
+    def watch(self, look: Handler, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+        """Have ``look`` called when the page loads and with every pulse."""
+        self.watches.append(Watch(look, inputs, outputs))
+
+    def start_pulse(self, timer: gr.Timer) -> None:
+        """One question to the server a tick, for everything that is watched.
+
+        It is asked whether or not a job runs: an answer that comes late, after
+        something new has begun, is put right by the next one.
+        """
+        watches = tuple(self.watches)
+
+        def pulse(*values: Any) -> tuple[Any, ...]:
+            answers: list[Any] = []
+            start = 0
+            for watch in watches:
+                stop = start + len(watch.inputs)
+                try:
+                    answers += watch.look(*values[start:stop])
+                except Exception:  # nobody asked: the page must not be strewn with notices
+                    log.exception("a look of the page broke")
+                    answers += [gr.skip() for _ in watch.outputs]
+                start = stop
+            return tuple(answers)
+
+        inputs = [component for watch in watches for component in watch.inputs]
+        outputs = [component for watch in watches for component in watch.outputs]
+        self.on([self.blocks.load, timer.tick], pulse, inputs, outputs)
 
     def opened(self, tab: str) -> list[Any]:
         """The triggers of a tab's coming into view: the page loads, or the tab is selected."""

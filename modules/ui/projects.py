@@ -13,7 +13,6 @@ from modules.ui.jobs_view import ACTIVE, can_resume, ending, progress
 from modules.ui.page import Page
 from modules.ui.render import result_html
 
-REFRESH_SECONDS = 1.0
 SHOWN = 100
 
 
@@ -35,18 +34,20 @@ class ProjectsTab:
         # The job whose result is open, and the job whose deletion is being asked about.
         self._open = gr.State(None)
         self._doomed = gr.State(None)
-        self._timer = gr.Timer(REFRESH_SECONDS, active=False)
         states = [self._only, self._open, self._doomed]
-        shown = [self._list, self._timer]
-        page.on([*page.opened("projects"), self._timer.tick, self._only.change], self._draw, states, shown)
-        page.on([self._list.click], self._act, states, [self._open, self._doomed, *shown])
+        page.watch(self._look, [page.choices.tab, *states], [self._list])
+        page.on([page.tab["projects"].select, self._only.change], self._draw, states, [self._list])
+        page.on([self._list.click], self._act, states, [self._open, self._doomed, self._list])
 
-    def _draw(self, only: str, opened: Any, doomed: Any) -> tuple[str, Any]:
+    def _look(self, tab: Any, *states: Any) -> tuple[Any]:
+        return (self._draw(*states) if tab == "projects" else gr.skip(),)
+
+    def _draw(self, only: str, opened: Any, doomed: Any) -> str:
         jobs = self._page.studio.jobs(limit=SHOWN, kinds=["render"] if only == "render" else None)
         if not jobs:
-            return html.empty(self._page.t("ui.projects.empty")), gr.Timer(active=False)
+            return html.empty(self._page.t("ui.projects.empty"))
         rows = "".join(self._row(job, job.id == opened, job.id == doomed) for job in jobs)
-        return f'<div class="fs-jobs">{rows}</div>', gr.Timer(active=any(job.state in ACTIVE for job in jobs))
+        return f'<div class="fs-jobs">{rows}</div>'
 
     def _row(self, job: Job, opened: bool, doomed: bool) -> str:
         t = self._page.t
@@ -95,4 +96,4 @@ class ProjectsTab:
         elif action == "delete-sure":
             studio.delete(job.id)
         doomed = job.id if action == "delete" else None
-        return opened, doomed, *self._draw(only, opened, doomed)
+        return opened, doomed, self._draw(only, opened, doomed)

@@ -121,12 +121,12 @@ class VoiceTab:
             [self._make.click],
             self._start_clone,
             [self._extract.done, self._name, self._transcript, self._language, self._consent],
-            self._clone.outputs,
+            [self._made, *self._clone.outputs],
         )
         page.on(
             [self._clone.done.change],
             self._show_made,
-            [self._clone.done, page.choices.voice],
+            [self._clone.done],
             [self._made, *self._shelf.outputs, self._clone.job],
         )
         page.on([self._say.click], self._start_speaking, [page.choices.voice, self._sentence], self._speak.outputs)
@@ -234,12 +234,12 @@ class VoiceTab:
             consent=studio.consent("voice", source.id, self._page.language),
             engine="builtin",
         )
-        return self._clone.begin(job_id)
+        return "", *self._clone.begin(job_id)
 
-    def _show_made(self, job_id: Any, chosen: Any) -> tuple[Any, ...]:
+    def _show_made(self, job_id: Any) -> Any:
         """Choose the new voice, once: the browser then forgets the job."""
         if job_id is None:
-            return "", *self._shelf.draw(chosen), gr.skip()
+            return gr.skip()
         studio = self._page.studio
         result = studio.job(job_id).result or {}
         voice = studio.voices.get(result["voice"])

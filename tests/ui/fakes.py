@@ -9,10 +9,11 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 
@@ -24,6 +25,7 @@ from modules.jobs.store import Job
 from modules.jobs.studio import Studio
 from modules.script import estimate_seconds, parse
 from modules.voice_clone import library as voices
+from tests import clips
 
 STAGES = {
     "check_footage": "stage.check",
@@ -35,36 +37,30 @@ STAGES = {
 }
 
 
-def picture(path: Path, hue: int = 20) -> None:
-    """A plain portrait: a head on a coloured ground."""
-    image = np.full((360, 270, 3), (180, 200 - hue, 150 + hue), np.uint8)
-    cv2.ellipse(image, (135, 330), (110, 110), 0, 0, 360, (110, 90, 70), -1, cv2.LINE_AA)
-    cv2.ellipse(image, (135, 160), (62, 82), 0, 0, 360, (165, 190, 232), -1, cv2.LINE_AA)
-    cv2.ellipse(image, (135, 205), (20, 7), 0, 0, 360, (90, 90, 190), -1, cv2.LINE_AA)
-    for x in (112, 158):
-        cv2.circle(image, (x, 150), 6, (60, 50, 40), -1, cv2.LINE_AA)
-    cv2.imwrite(str(path), image)
+FINDINGS = (
+    ("good", "check.face_size", {}),
+    ("good", "check.length_good", {"seconds": 31}),
+    ("warning", "check.often_bad.turned", {"percent": 6}),
+    ("good", "check.sound_good", {"seconds": 27.5}),
+)
+
+
+def picture(path: Path, number: int = 0) -> None:
+    """The drawn person, further left for a further ``number``."""
+    cv2.imwrite(str(path), clips.draw_face(clips.Pose(x=clips.WIDTH / 2 - 60 * number, mouth=0.4))[60:520])
+
+
+@cache
+def talking(seconds: float) -> bytes:
+    """A video of that person talking."""
+    with TemporaryDirectory() as folder:
+        return clips.write_talking_clip(Path(folder) / "talking.mp4", seconds).read_bytes()
 
 
 def tone(path: Path, seconds: float = 2.0) -> None:
     """A soft tone."""
     time_axis = np.arange(int(24000 * seconds)) / 24000
     media.write_wav(path, (0.1 * np.sin(2 * np.pi * 220 * time_axis)).astype(np.float32), 24000)
-
-
-def clip(path: Path, seconds: float = 2.0) -> None:
-    """A small H.264 video of that portrait."""
-    still = path.with_suffix(".png")
-    picture(still)
-    image = cv2.imread(str(still))
-    still.unlink()
-    with av.open(str(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 270, 360, "yuv420p"
-        for number in range(int(25 * seconds)):
-            cv2.ellipse(image, (135, 205), (20, 3 + number % 8), 0, 0, 360, (90, 90, 190), -1)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
-        container.mux(stream.encode())
 
 
 class FakeWorker:
@@ -115,15 +111,16 @@ class FakeWorker:
     def _check_footage(self, job: Job, folder: Path) -> dict[str, Any]:
         people = []
         for number in range(self.people):
-            picture(folder / f"person_{number}.jpg", 50 * number)
+            picture(folder / f"person_{number}.jpg", number)
             people.append({"id": number, "picture": f"person_{number}.jpg", "share": 0.9 - 0.4 * number})
         seconds = ["good"] * 7 + ["turned"] * 2 + ["good"] * 8 + ["no_face"] + ["good"] * 14
-        report = {"seconds": seconds, "findings": [{"level": "good", "key": "ui.avatar.state.good", "values": {}}]}
+        findings = [{"level": level, "key": key, "values": values} for level, key, values in FINDINGS]
+        report = {"seconds": seconds, "findings": findings}
         return {"report": report, "people": people, "kind": "video"}
 
     def _prepare_avatar(self, job: Job, folder: Path) -> dict[str, Any]:
         source = uploads.source(self.studio.settings, job.params["upload"])
-        footage = media.Footage(source, "video", 270, 360, 800, 32.0, 25.0, True, media.ColorTags())
+        footage = media.Footage(source, "video", clips.WIDTH, clips.HEIGHT, 800, 32.0, 25.0, True, media.ColorTags())
         made = folder.parent / "made"
         made.mkdir()
         picture(made / avatars.PICTURE)
@@ -166,7 +163,7 @@ class FakeWorker:
 
     def _render(self, job: Job, folder: Path) -> dict[str, Any]:
         seconds = min(3.0, estimate_seconds(parse(job.params["script"], 20000), job.params["speed"]))
-        clip(folder / "video.mp4", seconds)
+        (folder / "video.mp4").write_bytes(talking(1.0))
         tone(folder / "sound.wav", seconds)
         (folder / "subtitles.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n", encoding="utf-8")
         files = {"video": "video.mp4", "sound": "sound.wav", "subtitles": "subtitles.srt"}

@@ -6,18 +6,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from modules import media
+from modules import media, weights
+from modules.progress import Progress
+from modules.voice_clone import registry
+from modules.voice_clone.base import EnrolledVoice
+from modules.voice_clone.builtin.packs import voice_packs
+from modules.voice_clone.builtin.voice import LearntVoice
 from tests.ui import steps
 from tests.ui.conftest import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 STEP_MS = 240_000
+SPOKEN = "今天的天气非常好，我们一起去公园里走一走。路边的花都开了，孩子们在草地上放风筝，大家都很高兴。"
 SCRIPT = "大家好，这是我的数字分身。[停0.5秒]It speaks English, too."
 
 pytestmark = pytest.mark.slow
@@ -67,24 +74,43 @@ def server(tmp_path: Path) -> Iterator[Server]:
     running.kill()
 
 
+@dataclass(frozen=True)
+class Material:
+    """A video of a talking face, and a clip of somebody's speech where the video has none that can be understood."""
+
+    video: Path
+    speech: Path | None
+
+
 @pytest.fixture
-def clip(request: pytest.FixtureRequest, shared_media: Path | None) -> Path:
-    """A real clip where there is one, else the generated one."""
+def material(request: pytest.FixtureRequest, shared_media: Path | None, tmp_path: Path) -> Material:
+    """A real clip where there is one, else a drawn face and a sentence in one of the shipped voices."""
     if shared_media is not None:
-        return shared_media / "talk_woman_10s.mp4"
-    generated: Path = request.getfixturevalue("talking_clip")
-    return generated
+        return Material(shared_media / "talk_woman_10s.mp4", None)
+    folder = tmp_path / "shipped voice"
+    folder.mkdir()
+    weights.ensure(ROOT / "models", ("kokoro-82m",), Progress())
+    LearntVoice(tuple(map(float, voice_packs().timbres()[0])), 191.0).save(folder)
+    engine = registry.create("builtin", ROOT / "models", threads=2)
+    said = media.collect(engine.speak(EnrolledVoice("builtin", folder), SPOKEN, "zh", {}))
+    engine.unload()
+    media.write_wav(folder / "clip.wav", said.samples, said.sample_rate)
+    return Material(request.getfixturevalue("talking_clip"), folder / "clip.wav")
 
 
 def test_from_a_video_to_the_finished_result(
-    server: Server, visit: Callable[..., Any], clip: Path, tmp_path: Path
+    server: Server, visit: Callable[..., Any], material: Material, tmp_path: Path
 ) -> None:
     page = visit(server.url)
     page.set_default_timeout(STEP_MS)
-    steps.offer_video(page, clip)
+    steps.offer_video(page, material.video)
     assert page.query_selector("#avatar-report .fs-second.fs-is-good")
     steps.make_avatar(page, "端到端 🌸 test")
     page.click("#avatar-next")
+    page.wait_for_selector("#job-extract .fs-box, #voice-found audio")  # the video's voice, without being asked for
+    if material.speech is not None:
+        page.check("#voice-source input[value=clip]")
+        page.set_input_files("#voice-file input[type=file]", str(material.speech))
     steps.clone_voice(page, "端到端的声音")
     assert steps.plays(page, "#voice-found audio") and steps.plays(page, "#voice-made audio")
     page.click("#voice-next")

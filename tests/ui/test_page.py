@@ -15,7 +15,7 @@ import pytest
 from modules.errors import StudioError
 from tests.ui import steps
 from tests.ui.conftest import Site
-from tests.ui.fakes import clip as make_clip
+from tests.ui.fakes import talking
 
 Visit = Callable[..., Any]
 NAME = "小美 🌸 <b>粗</b> & ../x"
@@ -25,7 +25,7 @@ NAME = "小美 🌸 <b>粗</b> & ../x"
 def clip(tmp_path: Path) -> Path:
     """A small video under a name that is no path of ours."""
     path = tmp_path / "我 的 ..%2f视频 🎬.mp4"
-    make_clip(path)
+    path.write_bytes(talking(1.0))
     return path
 
 
@@ -256,7 +256,7 @@ def test_a_voice_from_a_clip_of_its_own_stays_chosen(site: Site, visit: Visit, c
     assert "upload" in own.params
     steps.open_tab(page, "avatar")
     page.reload()
-    page.wait_for_selector("#shelf-avatar .fs-cards")
+    page.wait_for_selector("#shelf-avatar .fs-cards", state="attached")
     steps.open_tab(page, "voice")
     steps.clone_voice(page, "B")
     assert site.studio.jobs(kinds=["clone_voice"])[0].params["extraction"] == own.id
