@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 # Gradio keeps a copy of what was uploaded, which ours in data/uploads makes needless: look every hour, keep a day.
 DELETE_UPLOADS = (3600, 86400)
-PULSE_SECONDS = 0.5
 STYLE = Path(__file__).with_name("style.css")
 FONTS = ["system-ui", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif"]
 BUILDERS = {"avatar": AvatarTab, "voice": VoiceTab, "script": ScriptTab, "render": RenderTab, "projects": ProjectsTab}
@@ -43,7 +42,7 @@ def _build_page(blocks: gr.Blocks, studio: Studio, settings: Settings, tag: str)
         for step in TABS:
             with page.tab[step]:
                 BUILDERS[step](page)
-    page.start_pulse(gr.Timer(PULSE_SECONDS))
+    page.start_pulse()
     _remember_tab(page)
 
 

@@ -9,8 +9,8 @@ import gradio as gr
 
 from modules.errors import StudioError
 from modules.ui import html, words
-from modules.ui.jobs_view import ACTIVE, JobPanel
-from modules.ui.page import Page
+from modules.ui.jobs_view import JobPanel
+from modules.ui.page import ACTIVE, Page
 from modules.ui.shelf import Shelf
 
 SECOND_STATES = ("good", "turned", "small", "cut_off", "no_face")

@@ -14,9 +14,7 @@ import gradio as gr
 from modules.errors import StudioError
 from modules.jobs.store import Job
 from modules.ui import html, words
-from modules.ui.page import Page
-
-ACTIVE = ("queued", "running")
+from modules.ui.page import ACTIVE, Page
 
 
 def stage(page: Page, job: Job) -> str:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ui")
 Handler = Callable[..., Any]
+ACTIVE = ("queued", "running")
+# Seconds between two looks while something is being made, and while nothing is.
+BUSY_PULSE, CALM_PULSE = 0.5, 2.0
+RECENT = 20
 TABS = ("avatar", "voice", "script", "render", "projects")
 PANELS = ("check", "prepare", "extract", "clone", "speak", "listen", "preview", "render")
 # Browser states are encrypted with this in the browser's own storage; it is no secret
@@ -132,16 +136,18 @@ class Page:
         """Have ``look`` called when the page loads and with every pulse."""
         self.watches.append(Watch(look, inputs, outputs))
 
-    def start_pulse(self, timer: gr.Timer) -> None:
+    def start_pulse(self) -> None:
         """One question to the server a tick, for everything that is watched.
 
         It is asked whether or not a job runs: an answer that comes late, after
         something new has begun, is put right by the next one.
         """
+        timer = gr.Timer(BUSY_PULSE)
         watches = tuple(self.watches)
 
         def pulse(*values: Any) -> tuple[Any, ...]:
-            answers: list[Any] = []
+            busy = any(job.state in ACTIVE for job in self.studio.jobs(limit=RECENT))
+            answers: list[Any] = [gr.Timer(BUSY_PULSE if busy else CALM_PULSE)]
             start = 0
             for watch in watches:
                 stop = start + len(watch.inputs)
@@ -155,7 +161,7 @@ class Page:
 
         inputs = [component for watch in watches for component in watch.inputs]
         outputs = [component for watch in watches for component in watch.outputs]
-        self.on([self.blocks.load, timer.tick], pulse, inputs, outputs)
+        self.on([self.blocks.load, timer.tick], pulse, inputs, [timer, *outputs])
 
     def opened(self, tab: str) -> list[Any]:
         """The triggers of a tab's coming into view: the page loads, or the tab is selected."""

@@ -9,8 +9,8 @@ import gradio as gr
 
 from modules.jobs.store import Job
 from modules.ui import html, words
-from modules.ui.jobs_view import ACTIVE, can_resume, ending, progress
-from modules.ui.page import Page
+from modules.ui.jobs_view import can_resume, ending, progress
+from modules.ui.page import ACTIVE, Page
 from modules.ui.render import result_html
 
 SHOWN = 100
