@@ -22,6 +22,7 @@ _VERSION = re.compile(r"(?<![\d.])(\d+(?:\.\d+){2,})(?![\d.])|(?<=[vV])(\d+(?:\.
 _ROOM = re.compile(r"(?<!\d)(\d{3,4})(?=室|房|教室)")
 _CODE = re.compile(r"(?<=[A-Za-z])[.\-]?(\d{3,})(?![\d.])")
 _JOINED = re.compile(r"(?<=[A-Za-z])-(?=\d)")
+_IP_VERSION = re.compile(r"(?<![A-Za-z])IPv(?=[46](?!\d))")
 _SYMBOLS = {".": "点", "@": " at ", "/": "斜杠", "?": "问号", "=": "等于", "&": "和", "-": " ", "_": "下划线"}
 
 
@@ -42,6 +43,7 @@ def _before(text: str) -> str:
     text = _DECADE.sub(lambda m: _each_digit(m[1]) + "年代", text)
     text = _VERSION.sub(lambda m: _each_digit(m[1] or m[2]), text)
     text = _ROOM.sub(lambda m: _each_digit(m[1]), text)
+    text = _IP_VERSION.sub("IP V", text)
     text = _CODE.sub(lambda m: _each_digit(m[1]), text)
     return _JOINED.sub(" ", text)
 

@@ -58,6 +58,11 @@ def test_latin_inside_chinese_is_english() -> None:
     assert not re.search(r"\s{2,}", letters)
 
 
+def test_letters_and_signs_inside_chinese_are_read() -> None:
+    assert to_phonemes("选项A。", "mixed").endswith(" ˈA.")
+    assert english("C++").strip(" .") in to_phonemes("学习C++语言。", "mixed")
+
+
 def test_english_numbers_and_titles_are_read_out() -> None:
     letters = english("Dr. Smith has 2 dogs.")
     assert letters.startswith("dˈɑktəɹ smˈɪθ")

@@ -38,7 +38,8 @@ _PUNCTUATION = str.maketrans(
         "～": "—",
     }
 )
-_LATIN_RUN = re.compile(r"[A-Za-z][A-Za-z0-9'’\- ]*|[^A-Za-z]+")
+_LATIN_RUN = re.compile(r"[A-Za-z][A-Za-z0-9'’\-+# ]*|[^A-Za-z]+")
+_LETTER_A = "ˈA"
 _HAN = re.compile(f"[{chinese.HAN}]")
 _NOT_LETTERS_OF_MODEL = chr(815)
 
@@ -85,13 +86,15 @@ def to_phonemes(text: str, language: str) -> str:
         return japanese(text)
     if not _HAN.search(text):
         return english(text)
-    parts = []
-    for run in _LATIN_RUN.findall(text):
-        parts.append(
-            f" {english(run.strip()).strip(' .')} " if run[0].isascii() and run[0].isalpha() else mandarin(run)
-        )
+    runs = _LATIN_RUN.findall(text)
+    parts = [f" {_latin(run.strip())} " if run[0].isascii() and run[0].isalpha() else mandarin(run) for run in runs]
     joined = re.sub(r"\s+", " ", "".join(parts))
     return re.sub(r" ?([,.!?;:]) ?", r"\1 ", joined).strip()
+
+
+def _latin(run: str) -> str:
+    """Phonemes of a Latin run inside Chinese: there a lone A is the letter, not the article."""
+    return _LETTER_A if run in ("A", "a") else english(run).strip(" .")
 
 
 def japanese(text: str) -> str:
