@@ -12,12 +12,14 @@ from modules.avatar.builtin.crops import CropStore
 from modules.avatar.builtin.footage import mouth_boxes
 from modules.avatar.builtin.regress import SpeechToShape
 from modules.avatar.builtin.selection import OPENING_WEIGHT, Units
-from modules.avatar.builtin.shapes import FaceShapes, ShapeSpace, face_shapes, opening
+from modules.avatar.builtin.shapes import CLOSED, FaceShapes, ShapeSpace, face_shapes, opening
 from modules.avatar.builtin.warp import Box
 from modules.errors import StudioError
 
 MODEL = "model.npz"
 VERSION = 2
+# Between closed and just open the eye sees a step: as much as this opening (eye distances) elsewhere.
+CLOSURE_STEP = 0.15
 
 
 @dataclass(frozen=True)
@@ -92,4 +94,5 @@ class LoadedPerson:
 
     def vectors(self, codes: np.ndarray, openings: np.ndarray) -> np.ndarray:
         """(T, K + 1) what unit selection compares, for (T, K) codes and (T,) openings."""
-        return np.concatenate([codes * self._code_scale, openings[:, None] * self._open_scale], axis=1)
+        felt = openings + CLOSURE_STEP * (1 - np.exp(-openings / CLOSED))
+        return np.concatenate([codes * self._code_scale, felt[:, None] * self._open_scale], axis=1)
