@@ -17,7 +17,7 @@ from modules.face.track import MIN_SCORE, FrameState, Person, Track, frame_state
 from modules.progress import Progress
 
 SAMPLE_STEP = media.FRAME_RATE // 2
-MAX_SAMPLES = 120
+MAX_SAMPLES = 60
 # Someone seen for less than this share of the time is not offered as a person.
 MIN_SHARE = 0.1
 PICTURE_MARGIN = 0.5

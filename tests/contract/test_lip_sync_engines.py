@@ -268,6 +268,28 @@ def test_footage_without_sound_speaks_or_says_why_not(stage: Stage, track: Track
     assert np.corrcoef(spoken.openings(spoken.animate(sound)), wanted)[0, 1] > 0.3
 
 
+def test_a_person_who_comes_late_is_learnt_in_time(stage: Stage, tmp_path: Path) -> None:
+    """The first three seconds show nobody; sound and mouth must still be matched to each other."""
+    source = stage.avatar.footage
+    nobody = media.to_i420(np.full((source.height, source.width, 3), 110, np.uint8))
+    with media.VideoWriter(tmp_path / "picture.mp4", source.width, source.height, source.color) as writer:
+        for frame in itertools.chain(itertools.repeat(nobody, 75), media.read_frames(source)):
+            writer.write(frame)
+    sound = np.concatenate([np.zeros(3 * SOUND_RATE, np.float32), media.read_sound(source.path, SOUND_RATE)])
+    media.write_wav(tmp_path / "sound.wav", sound, SOUND_RATE)
+    media.join([tmp_path / "picture.mp4"], tmp_path / "sound.wav", tmp_path / "late.mp4", {}, Progress())
+    late = media.probe(tmp_path / "late.mp4")
+    track = track_footage(late, None, Progress())
+    assert not track.usable[:75].any()
+    avatar = stage.engine.prepare(late, track, tmp_path / "prepared", {}, Progress())
+    spoken = Stage(stage.engine, avatar)
+    wanted = speech(3.0, seed=4)
+    openings = spoken.openings(spoken.animate(wanted[0]))
+    shifted = {lag: np.corrcoef(openings[4 + lag : 71 + lag], wanted[1][4:71])[0, 1] for lag in range(-4, 5)}
+    assert shifted[0] > 0.4
+    assert abs(max(shifted, key=lambda lag: shifted[lag])) <= 1
+
+
 def test_unload_gives_the_memory_back(stage: Stage) -> None:
     """Loaded and unloaded again and again, an engine does not grow, and it works again after each time."""
     process, left = psutil.Process(), []

@@ -86,7 +86,7 @@ class Blend:
     shares: tuple[float, ...]
 
 
-def cross_fades(path: np.ndarray, frames: np.ndarray, previous: int | None = None) -> list[Blend]:
+def cross_fades(path: np.ndarray, frames: np.ndarray) -> list[Blend]:
     """The path with a two-frame cross-fade at every jump; the piece left or joined runs on under it."""
     count = len(frames)
 
@@ -99,7 +99,7 @@ def cross_fades(path: np.ndarray, frames: np.ndarray, previous: int | None = Non
 
     blends = []
     for place, now in enumerate(path.tolist()):
-        before = int(path[place - 1]) if place else previous
+        before = int(path[place - 1]) if place else None
         after = int(path[place + 1]) if place + 1 < len(path) else None
         left_over = neighbour(before, 1) if before is not None and jumps(before, now) else None
         lead_in = neighbour(after, -1) if after is not None and jumps(now, after) else None
