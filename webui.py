@@ -12,14 +12,26 @@ REFUSED = (
     "要让别的设备访问，请用 --auth 用户名:密码 设一个登录。\n"
     "To let other machines in, set a login with --auth NAME:PASSWORD."
 )
+PORT_TAKEN = (
+    "端口 {port} 已被占用：分身可能已经开着，也可以用 --port 换一个。\n"
+    "Port {port} is taken: the studio may be open already, or choose another with --port."
+)
+READY = "分身已就绪 / The studio is ready: {address}"
 LOGIN_SHAPE = "--auth 的写法是 用户名:密码。\n--auth is written NAME:PASSWORD."
+
+
+def port(given: str) -> int:
+    """A port number, or the sentence that says what it must be."""
+    if not given.isdecimal() or not 1 <= int(given) <= 65535:
+        raise argparse.ArgumentTypeError("1 - 65535")
+    return int(given)
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line. Nothing heavy is imported before it is read."""
     parser = argparse.ArgumentParser(prog="webui.py", description="分身 Fenshen Studio")
     parser.add_argument("--host", help="网络地址，默认只有本机 / address to listen on, default: this machine only")
-    parser.add_argument("--port", type=int, help="端口，默认 7860 / port, default 7860")
+    parser.add_argument("--port", type=port, help="端口，默认 7860 / port, default 7860")
     parser.add_argument("--share", action="store_true", default=None, help="临时公网链接 / temporary public link")
     parser.add_argument("--auth", metavar="NAME:PASSWORD", help="登录用户名和密码 / login of the page")
     parser.add_argument("--data-dir", type=Path, help="数据文件夹 / folder of your avatars, voices and videos")
@@ -66,7 +78,12 @@ def main() -> None:
     studio = Studio(settings)
     studio.start()
     try:
-        app.build(studio, settings).launch(**app.launch_options(settings))
+        page = app.build(studio, settings)
+        _, local, shared = page.launch(prevent_thread_lock=True, quiet=True, **app.launch_options(settings))
+        print(READY.format(address=shared or local), flush=True)
+        page.block_thread()
+    except OSError:
+        sys.exit(PORT_TAKEN.format(port=settings.port))
     finally:
         studio.stop()
 

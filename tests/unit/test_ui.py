@@ -48,6 +48,12 @@ def test_no_door_is_opened_without_a_lock(host: str, share: bool, auth: str | No
     assert (webui.refusal(host, share, auth) is not None) is refused
 
 
+@pytest.mark.parametrize("given", ["0", "65536", "x", "-1"])
+def test_a_port_is_a_number_of_a_port(given: str) -> None:
+    with pytest.raises(SystemExit):
+        webui.options(["--port", given])
+
+
 def test_every_text_that_the_page_asks_for_exists() -> None:
     known = translate.texts("zh-CN").keys()
     asked: set[str] = set()
