@@ -25,6 +25,7 @@ from modules.avatar.builtin.features import (
 )
 from modules.avatar.builtin.footage import MAX_FRAMES, choose_frames, choose_loop
 from modules.avatar.builtin.listen import LIVE, STEADY, Pace, windows
+from modules.avatar.builtin.plan import GROW, GROW_MORE, LOWER_LIP, UPPER_LIP, _lips_apart
 from modules.avatar.builtin.regress import KernelRegression, Statistics, adapt
 from modules.avatar.builtin.selection import JUMP_COST, STAY_COST, Units, cheapest_path, cross_fades
 from modules.avatar.builtin.shapes import ShapeSpace, opening, smooth_runs
@@ -333,3 +334,19 @@ def test_rule_based_shapes_open_by_what_is_asked() -> None:
     assert opening(moved)[1] - opening(moved)[0] == pytest.approx(0.1, abs=0.02)
     chin = LOWER.index(152)
     assert 0.04 < moved[1, chin, 1] - moved[0, chin, 1] < 0.1
+
+
+def test_lips_never_cross_and_open_no_further_than_pixels_reach() -> None:
+    points, _ = FaceTracker().follow(draw_face(Pose(mouth=0.3)))
+    assert points is not None
+    rest = (points[list(LOWER), :2] / np.linalg.norm(points[33, :2] - points[263, :2]))[None].astype(np.float64)
+    own = rest[:, LOWER_LIP, 1] - rest[:, UPPER_LIP, 1]
+    for shift in (-0.3, -0.05, 0.0, 0.3):
+        goal = rest.copy()
+        goal[:, LOWER_LIP, 1] += shift
+        gap = _lips_apart(rest, goal)
+        apart = gap[:, LOWER_LIP, 1] - gap[:, UPPER_LIP, 1]
+        assert (apart >= -1e-9).all()
+        assert (apart <= GROW * own + GROW_MORE + 1e-9).all()
+        if shift == 0:
+            np.testing.assert_allclose(apart, own)

@@ -17,6 +17,10 @@ FOLLOW = 0.9
 # An opening may grow to this share (and a bit) of the unit's own; closing fully needs a nearly closed unit.
 GROW, GROW_MORE = 1.3, 0.012
 SHRINK, CLOSABLE = 0.65, 0.07
+# Facing places of the inner lips, corners left out; the lower lip does more of the moving.
+UPPER_LIP = [at.LOWER.index(point) for point in at.LIPS_INNER_UPPER[1:-1]]
+LOWER_LIP = [at.LOWER.index(point) for point in at.LIPS_INNER_LOWER[1:-1]]
+LOWER_LIP_SHARE = 0.6
 GEOMETRY_SIGMA, DEPTH_SIGMA = 0.5, 1.0
 # The wanted geometry fades to the base's own above the lips and towards the ears (eye distances).
 FADE_ABOVE, FADE_HEIGHT = 0.22, 0.22
@@ -76,9 +80,27 @@ def _limited(person: LoadedPerson, source: np.ndarray, wanted: np.ndarray) -> np
     """(T, 116, 2) from the units' shapes towards the wanted ones, as far as a warp of real pixels can go."""
     own = opening(source)
     aimed = own + FOLLOW * (opening(wanted) - own)
-    allowed = np.clip(aimed, np.where(own < CLOSABLE, 0, SHRINK * own), GROW * own + GROW_MORE)
-    correction = (allowed - aimed)[:, None, None] * person.space.open_motion
-    return np.asarray(source + FOLLOW * (wanted - source) + correction)
+    correction = (_allowed(aimed, own) - aimed)[:, None, None] * person.space.open_motion
+    goal = source + FOLLOW * (wanted - source) + correction
+    return _lips_apart(source, goal)
+
+
+def _allowed(opening: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Openings as near to ``opening`` as a warp of lips that are ``source`` apart can bring them."""
+    return np.clip(opening, np.where(source < CLOSABLE, 0, SHRINK * source), GROW * source + GROW_MORE)
+
+
+def _lips_apart(source: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """``goal`` with each place of the lower lip as far below the upper one as can be drawn.
+
+    Lips that crossed would fold the picture, and show as a jagged line.
+    """
+    wanted = goal[:, LOWER_LIP, 1] - goal[:, UPPER_LIP, 1]
+    own = np.maximum(source[:, LOWER_LIP, 1] - source[:, UPPER_LIP, 1], 0)
+    change = _allowed(wanted, own) - wanted
+    goal[:, LOWER_LIP, 1] += LOWER_LIP_SHARE * change
+    goal[:, UPPER_LIP, 1] -= (1 - LOWER_LIP_SHARE) * change
+    return goal
 
 
 def _fade(person: LoadedPerson) -> np.ndarray:
