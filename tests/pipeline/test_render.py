@@ -138,7 +138,7 @@ def test_disk_space_stays_below_what_was_stated(tmp_path: Path) -> None:
     footage = media.probe(path)
     lips = FakeLips()
     noisy = lips.prepare(footage, None, tmp_path, {}, Progress())
-    timeline = spoken(tmp_path / "work", FakeVoice())
+    timeline = spoken(tmp_path / "work", FakeVoice(), SCRIPT[:60])
     result = rendered(tmp_path / "work", tmp_path / "out", noisy, timeline, lips)
     used = sum(file.stat().st_size for folder in ("work", "out") for file in (tmp_path / folder).rglob("*.*"))
     assert used <= pipeline.disk_needed(width, height, result.seconds)
