@@ -12,7 +12,7 @@ from modules import translate
 from modules.settings import Settings
 from modules.ui import html, language
 from modules.ui.avatar import AvatarTab
-from modules.ui.page import TABS, Choices, Page
+from modules.ui.page import BUSY_PULSE, TABS, Choices, Page
 from modules.ui.projects import ProjectsTab
 from modules.ui.render import RenderTab
 from modules.ui.script import ScriptTab
@@ -31,12 +31,13 @@ BUILDERS = {"avatar": AvatarTab, "voice": VoiceTab, "script": ScriptTab, "render
 def _build_page(blocks: gr.Blocks, studio: Studio, settings: Settings, tag: str) -> None:
     """One language's wizard, inside the Blocks context."""
     choices = Choices()
+    timer = gr.Timer(BUSY_PULSE)
     with gr.Row(elem_classes="fs-header"):
         name, tagline = translate.text("ui.name", tag), translate.text("ui.tagline", tag)
         html.panel(f'<div class="fs-brand"><b>{name}</b><span>{tagline}</span></div>', name="brand")
         html.panel(language.switch(tag), name="language")
     with gr.Tabs(elem_classes="fs-steps", elem_id="steps") as tabs:
-        page = Page(studio, settings, tag, blocks, choices, tabs)
+        page = Page(studio, settings, tag, blocks, choices, tabs, timer)
         for step in TABS:
             page.tab[step] = gr.Tab(page.t(f"ui.tab.{step}"), id=step, elem_id=f"tab-{step}", render_children=True)
         for step in TABS:

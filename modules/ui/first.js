@@ -26,8 +26,11 @@
       const answer = await fetch('gradio_api/app_id', { cache: 'no-store' });
       const { app_id } = await answer.json();
       banner.remove();
-      const mine = window.gradio_config.app_id;
-      if (mine !== undefined && app_id !== mine) location.reload();
+      const { app_id: mine, auth_required: login } = window.gradio_config;
+      const restarted = mine !== undefined && app_id !== mine;
+      // A page whose scripts came only in part, from a server just starting, never gets drawn.
+      const blank = !login && !document.querySelector('#steps') && performance.now() > 20000;
+      if (restarted || blank) location.reload();
     } catch {
       document.body.append(banner);
     }

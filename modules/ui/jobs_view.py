@@ -14,7 +14,7 @@ import gradio as gr
 from modules.errors import StudioError
 from modules.jobs.store import Job
 from modules.ui import html, words
-from modules.ui.page import ACTIVE, Page
+from modules.ui.page import ACTIVE, BUSY_PULSE, Page
 
 
 def stage(page: Page, job: Job) -> str:
@@ -54,17 +54,17 @@ class JobPanel:
         self.job = page.choices.job[name]
         self.view = html.panel(name=f"job-{name}", css="fs-job")
         self.done = gr.State(None)
-        self.outputs: list[Any] = [self.job, self.view, self.done]
+        self.outputs: list[Any] = [self.job, self.view, self.done, page.timer]
         page.watch(self._look, [self.job], [self.view, self.done])
         page.on([self.view.click], self._act, [self.job], self.outputs)
 
     def begin(self, job_id: str) -> tuple[Any, ...]:
         """Follow a job: the values of ``outputs``."""
-        return (job_id, *self._look(job_id))
+        return (job_id, *self._look(job_id), gr.Timer(BUSY_PULSE))
 
     def clear(self) -> tuple[Any, ...]:
         """Follow nothing: the values of ``outputs``."""
-        return (None, "", None)
+        return (None, "", None, gr.skip())
 
     def _look(self, job_id: Any) -> tuple[Any, ...]:
         try:
@@ -72,7 +72,7 @@ class JobPanel:
         except StudioError:
             job = None  # deleted meanwhile, or never ours
         if job is None:
-            return self.clear()[1:]
+            return "", None
         return self._draw(job), job.id if job.state == "done" else None
 
     def _draw(self, job: Job) -> str:

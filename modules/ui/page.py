@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 import gradio as gr
@@ -79,6 +79,7 @@ class Page:
     blocks: gr.Blocks
     choices: Choices
     tabs: gr.Tabs
+    timer: gr.Timer
     tab: dict[str, gr.Tab] = field(default_factory=dict)
     watches: list[Watch] = field(default_factory=list)
 
@@ -117,7 +118,7 @@ class Page:
         inputs: Sequence[Any] = (),
         outputs: Sequence[Any] = (),
         js: str | None = None,
-        queue: bool = True,
+        trigger_mode: Literal["once", "multiple", "always_last"] | None = None,
     ) -> Any:
         """Bind a handler: quick, guarded, without Gradio's spinner, and not part of a public API."""
         return gr.on(
@@ -126,7 +127,7 @@ class Page:
             list(inputs),
             list(outputs),
             js=js,
-            queue=queue,
+            trigger_mode=trigger_mode,
             show_progress="hidden",
             api_visibility="private",
             concurrency_limit=None,
@@ -142,7 +143,6 @@ class Page:
         It is asked whether or not a job runs: an answer that comes late, after
         something new has begun, is put right by the next one.
         """
-        timer = gr.Timer(BUSY_PULSE)
         watches = tuple(self.watches)
 
         def pulse(*values: Any) -> tuple[Any, ...]:
@@ -161,7 +161,9 @@ class Page:
 
         inputs = [component for watch in watches for component in watch.inputs]
         outputs = [component for watch in watches for component in watch.outputs]
-        self.on([self.blocks.load, timer.tick], pulse, inputs, [timer, *outputs])
+        # Without waiting for the last answer: one that was lost on the way must not be the last question.
+        triggers = [self.blocks.load, self.timer.tick]
+        self.on(triggers, pulse, inputs, [self.timer, *outputs], trigger_mode="multiple")
 
     def opened(self, tab: str) -> list[Any]:
         """The triggers of a tab's coming into view: the page loads, or the tab is selected."""
