@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 DELETE_UPLOADS = (3600, 86400)
 STYLE = Path(__file__).with_name("style.css")
 FONTS = ["system-ui", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif"]
+OPEN_TAB_JS = """
+async (before) => {
+  await new Promise((drawn) => setTimeout(drawn, 50));
+  const open = document.querySelector('#steps > .tab-wrapper [role=tab][aria-selected=true]');
+  return (window.fenshenRestored && open && open.dataset.tabId) || before;
+}
+"""
 BUILDERS = {"avatar": AvatarTab, "voice": VoiceTab, "script": ScriptTab, "render": RenderTab, "projects": ProjectsTab}
 
 
@@ -56,15 +63,15 @@ def _remember_tab(page: Page) -> None:
         [page.tabs],
     )
     restored.then(None, js="() => { window.fenshenRestored = true; }", api_visibility="private")
-    for step in TABS:
-        # The first tab says that it is selected while the page is built: that is no choice of the user's.
-        page.tab[step].select(
-            None,
-            [page.choices.tab],
-            [page.choices.tab],
-            js=f"(before) => window.fenshenRestored ? '{step}' : before",
-            api_visibility="private",
-        )
+    # A tab may say late that it was selected while the page was built: what counts is which one is open.
+    gr.on(
+        [tab.select for tab in page.tab.values()],
+        None,
+        [page.choices.tab],
+        [page.choices.tab],
+        js=OPEN_TAB_JS,
+        api_visibility="private",
+    )
 
 
 def build(studio: Studio, settings: Settings) -> gr.Blocks:
