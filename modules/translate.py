@@ -46,4 +46,5 @@ def text(key: str, language: str, **values: str | int | float) -> str:
 
 def error_text(error: StudioError, language: str) -> str:
     """What went wrong and what to do, in one line for the user."""
-    return f"{text(error.key, language, **error.values)} {text(error.hint, language, **error.values)}"
+    between = "" if language == "zh-CN" else " "
+    return between.join((text(error.key, language, **error.values), text(error.hint, language, **error.values)))

@@ -54,12 +54,13 @@ class Supervisor:
         while not self._stop.wait(LOOK_SECONDS):
             if self._child is not None:
                 self._child.poll()  # so that a worker that ended is no zombie
+            if not self._store.waiting():
+                continue
             worker = self._living_worker()
             if worker is None:
-                if self._store.waiting():
-                    self._spawn()
-                continue
-            self._enforce_cancel(worker)
+                self._spawn()
+            else:
+                self._enforce_cancel(worker)
 
     def _living_worker(self) -> psutil.Process | None:
         sign = self._store.worker()

@@ -74,7 +74,8 @@ def run(settings: Settings, store: JobStore, job: Job) -> None:
         store.fail(job.id, StudioError("out_of_memory", retryable=True))
     except Exception as error:  # the last net: the page must hear of any fault, and the worker must live on
         log.error("job %s broke:\n%s", job.id, traceback.format_exc())
-        store.fail(job.id, StudioError("unexpected", detail=f"{type(error).__name__}: {error}"[:300]))
+        detail = f"{type(error).__name__}: {error}"[:300]
+        store.fail(job.id, StudioError("unexpected", retryable=True, detail=detail))
     else:
         store.finish(job.id, result)
         shutil.rmtree(settings.data_dir / "jobs" / job.id / "work", ignore_errors=True)
