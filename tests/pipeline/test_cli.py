@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -74,15 +73,3 @@ def test_errors_are_told_in_the_language_of_the_terminal(tmp_path: Path) -> None
         "speak", "0" * 32, "--text", "你好", "--out", tmp_path / "o.wav", "--data-dir", tmp_path, language="zh_CN.UTF-8"
     )
     assert translate.text("error.voice_unknown", "zh-CN") in done.stderr
-
-
-def test_the_page_explains_itself_within_a_second_without_torch_or_gradio() -> None:
-    """The bar is stated in wall time; what makes it hold is that nothing heavy is imported."""
-    began = time.monotonic()
-    shown = subprocess.run(
-        [sys.executable, "-X", "importtime", "webui.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    imported = {line.rpartition("|")[2].strip() for line in shown.stderr.splitlines() if "|" in line}
-    assert "--data-dir" in shown.stdout
-    assert not imported & {"torch", "gradio", "numpy", "onnxruntime", "av", "cv2", "pydantic"}
-    assert time.monotonic() - began < 5

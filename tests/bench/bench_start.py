@@ -1,0 +1,47 @@
+"""From ./start.sh to an answering page: python -m tests.bench.bench_start
+
+Runs on a fresh copy of the project, without an environment. Python itself must be here already; pip may find packages in its cache. For a bare
+system, run it inside one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from modules.settings import ROOT
+from tests.bench.common import line
+
+PORT = 7898
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        copy = Path(name) / "分身 studio"
+        subprocess.run(["git", "clone", "-q", str(ROOT), str(copy)], check=True)
+        began = time.monotonic()
+        server = subprocess.Popen(["./start.sh", "--port", str(PORT)], cwd=copy, start_new_session=True)
+        try:
+            while True:
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/", timeout=5) as answer:
+                        assert answer.status == 200
+                    break
+                except (urllib.error.URLError, ConnectionError):
+                    assert server.poll() is None, "start.sh ended"
+                    time.sleep(0.5)
+            seconds = time.monotonic() - began
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait()
+        print(line("./start.sh to an answering page", seconds, "s", 360))
+
+
+if __name__ == "__main__":
+    main()
