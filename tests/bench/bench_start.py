@@ -1,7 +1,8 @@
 """From ./start.sh to an answering page: python -m tests.bench.bench_start
 
-Runs on a fresh copy of the project, without an environment. Python itself must be here already; pip may find packages in its cache. For a bare
-system, run it inside one.
+Runs on a fresh copy of the project, without an environment. Python itself must
+be here already, and pip may find packages in its cache; for a bare system, run
+it inside one.
 """
 
 from __future__ import annotations

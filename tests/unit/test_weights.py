@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import multiprocessing
+import shutil
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -16,7 +18,7 @@ from modules import weights
 from modules.errors import Cancelled, StudioError
 from modules.progress import Progress
 from modules.weights import __main__ as command
-from modules.weights import catalogue, store
+from modules.weights import catalogue, fetch, store
 
 FIRST, SECOND = (np.random.default_rng(seed).bytes(3_000_000) for seed in (1, 2))
 NAME = "tiny"
@@ -252,3 +254,25 @@ def test_the_real_catalogue_is_sound() -> None:
         for sized in (*entry.packages, *entry.files):
             assert len(sized.sha256) == 64 and sized.size > 0
         assert all(Path(file.name).name == file.name for file in entry.files)
+
+
+def test_progress_survives_files_that_come_and_go(tmp_path: Path) -> None:
+    """pip makes and removes folders while its progress is read off the disk."""
+    stop = threading.Event()
+
+    def churn() -> None:
+        while not stop.is_set():
+            folder = tmp_path / "pip-unpack" / "deep"
+            folder.mkdir(parents=True)
+            (folder / "part").write_bytes(b"x" * 10)
+            shutil.rmtree(tmp_path / "pip-unpack")
+
+    (tmp_path / "kept").write_bytes(b"x" * 7)
+    worker = threading.Thread(target=churn)
+    worker.start()
+    try:
+        seen = {fetch._bytes_in(tmp_path) for _ in range(5000)}
+    finally:
+        stop.set()
+        worker.join()
+    assert seen <= {7, 17} and 7 in seen
