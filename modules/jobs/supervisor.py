@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -97,5 +98,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                # Few arenas: many threads take and give back pictures, and glibc keeps what each has freed.
+                env={**os.environ, "MALLOC_ARENA_MAX": "2"},
                 start_new_session=True,
             )

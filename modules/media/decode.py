@@ -15,7 +15,7 @@ from modules.media.footage import FRAME_RATE, Footage, Shape, decoded, shape_of,
 from modules.media.frames import I420
 from modules.media.photo import read_photo
 
-BUFFER_BYTES = 200_000_000  # most that a backward run holds
+BUFFER_BYTES = 64_000_000  # most that a backward run holds
 NEAR = 2 * FRAME_RATE  # frames; a jump ahead up to this is decoded through rather than sought
 _STEPS_BACK = (0.0, 1.0, 5.0)  # seconds; seeking is inexact in some containers
 
@@ -103,8 +103,11 @@ def _backward(footage: Footage, wanted: Sequence[int], piece: int) -> Iterator[I
         bottom = max(wanted[-1], top - piece + 1)
         held = list(read_frames(footage, bottom, top + 1))
         while place < len(wanted) and wanted[place] >= bottom:
-            yield held[wanted[place] - bottom].copy()
+            # What lies behind is let go at once: at the end of a piece nothing is held while the next is read.
+            del held[wanted[place] - bottom + 1 :]
+            yield held[-1].copy()
             place += 1
+        held.clear()
 
 
 def _steady(source: Iterator[tuple[float, av.VideoFrame]], start: int, stop: int) -> Iterator[av.VideoFrame]:
