@@ -60,7 +60,8 @@ def main() -> None:
         with av.open(str(film)) as container:
             last = max(float(p.pts * p.time_base) for p in container.demux(video=0) if p.pts is not None)
         sound = len(media.read_sound(film, 24000)) / 24000
-        print(f"short {short['seconds']:.1f} s, {short_watch.peak / 1e9:.2f} GB; long {long['seconds']:.1f} s, {long_watch.peak / 1e9:.2f} GB")
+        for name, made, seen in (("short", short, short_watch), ("long", long, long_watch)):
+            print(f"{name}: {made['seconds']:.1f} s, peak {seen.peak / 1e9:.2f} GB")
         print(f"{long_watch.stages['stage.render']:.0f} s to render the long one")
         print(line("memory, long against short", long_watch.peak / short_watch.peak, "ratio", 1.1))
         print(line("disk used against disk stated", disk.peak / stated, "ratio", 1.0))
