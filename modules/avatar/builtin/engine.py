@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from modules import media
@@ -59,7 +60,7 @@ class BuiltinEngine:
         """See base.LipSyncEngine; StudioError('face_unusable') where no frame shows the face well."""
         resolve(self.info.options, options)
         loop = choose_loop(track)
-        if not (person.is_current(folder) or photo.is_current(folder)):
+        if not (_is_version(folder / person.MODEL, person.VERSION) or _is_version(folder / photo.MODEL, photo.VERSION)):
             making = folder.with_name(folder.name + ".making")
             shutil.rmtree(making, ignore_errors=True)
             making.mkdir(parents=True)
@@ -100,6 +101,15 @@ class BuiltinEngine:
         if isinstance(loaded, LoadedPerson):
             return PersonPerformance(loaded, self._ears, live, avatar.loop, first)
         return PreviewPerformance(loaded, avatar.loop, first)
+
+
+def _is_version(file: Path, version: int) -> bool:
+    """True when ``file`` is there, whole enough to open, and written by this version of the engine."""
+    try:
+        with np.load(file, allow_pickle=False) as data:
+            return bool(data["version"] == version)
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def _in_order(

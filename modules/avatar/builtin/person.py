@@ -61,15 +61,6 @@ class PersonModel:
             raise StudioError("avatar_broken", name=MODEL) from error
 
 
-def is_current(folder: Path) -> bool:
-    """True when ``folder`` holds a model of this version of the engine."""
-    try:
-        with np.load(folder / MODEL, allow_pickle=False) as data:
-            return bool(data["version"] == VERSION)
-    except (OSError, ValueError, KeyError):
-        return False
-
-
 def _group(arrays: dict[str, np.ndarray], start: str) -> dict[str, np.ndarray]:
     return {name[len(start) :]: value for name, value in arrays.items() if name.startswith(start)}
 

@@ -34,15 +34,6 @@ def save(folder: Path, frames: np.ndarray, landmarks: np.ndarray, width: int, he
         np.savez(file, version=VERSION, frames=frames, landmarks=landmarks, size=np.array([width, height]))
 
 
-def is_current(folder: Path) -> bool:
-    """True when ``folder`` holds what this version of ``save`` writes."""
-    try:
-        with np.load(folder / MODEL, allow_pickle=False) as data:
-            return bool(data["version"] == VERSION)
-    except (OSError, ValueError, KeyError):
-        return False
-
-
 @dataclass(frozen=True)
 class Preview:
     """One frame to draw: the number of its stored frame, and the LOWER points (116, 2) in frame pixels."""
