@@ -34,8 +34,14 @@ def normalise(text: str, language: str) -> str:
     flat = re.sub(r"\s+", " ", unicodedata.normalize("NFC", text)).strip()
     if language not in ("zh", "mixed"):
         return flat
-    spoken: str = _transducer().normalize(_before(flat))
+    spoken: str = _transducer("zh").normalize(_before(flat))
     return spoken.strip()
+
+
+def english_numbers(text: str) -> str:
+    """English ``text`` with its numbers, dates and money in words, as a listener could have written it too."""
+    words: str = _transducer("en").normalize(text)
+    return words
 
 
 def _before(text: str) -> str:
@@ -59,10 +65,10 @@ def _spell_address(match: re.Match[str]) -> str:
     return f" {spelt} "
 
 
-@lru_cache(maxsize=1)
-def _transducer() -> Any:
-    # wetext imports ``contractions`` for English alone, which we never ask of it.
+@lru_cache(maxsize=2)
+def _transducer(language: str) -> Any:
+    # wetext imports ``contractions`` to write out "don't", which we never ask of it.
     sys.modules.setdefault("contractions", types.ModuleType("contractions"))
     from wetext import Normalizer
 
-    return Normalizer(lang="zh", operator="tn")
+    return Normalizer(lang=language, operator="tn")
