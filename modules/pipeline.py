@@ -7,11 +7,13 @@ does not grow with the length of the output.
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import soundfile
@@ -19,7 +21,7 @@ import soundfile
 from modules import media, provenance
 from modules.avatar import compositor
 from modules.avatar.base import LipSyncEngine, PreparedAvatar
-from modules.media import FRAME_RATE, AudioChunk
+from modules.media import FRAME_RATE, PAUSE, AudioChunk, Phone
 from modules.progress import Progress
 from modules.script import Utterance
 from modules.voice_clone.base import EnrolledVoice, VoiceEngine
@@ -47,12 +49,16 @@ class Spoken:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The whole speech: a 16-bit mono WAV file of whole frames, and what is said when."""
+    """The whole speech: a 16-bit mono WAV file of whole frames, and what is said when.
+
+    phones: in order, pauses included; None where the voice does not tell.
+    """
 
     sound: Path
     rate: int
     frames: int
     spoken: tuple[Spoken, ...]
+    phones: tuple[Phone, ...] | None = None
 
     @property
     def seconds(self) -> float:
@@ -89,42 +95,86 @@ def speak(
     frame = rate // FRAME_RATE
     spoken: list[Spoken] = []
     partial = work / "sound.partial.wav"
-    with soundfile.SoundFile(partial, "w", rate, 1, "PCM_16") as sound:
-
-        def silence(seconds: float) -> None:
-            sound.write(np.zeros(round(seconds * rate), np.float32))
-
-        silence(LEAD_SECONDS)
+    with _Tape(partial, rate) as tape:
+        tape.silence(LEAD_SECONDS)
         for index, utterance in enumerate(utterances):
             progress.at(index / len(utterances))
-            samples = _speak_one(utterance, engine, voice, options, pieces / f"{index:05d}.wav")
-            start = sound.frames
-            sound.write(samples)
-            spoken.append(Spoken(utterance.text, start, sound.frames))
-            if limit_seconds is not None and sound.frames >= limit_seconds * rate:
+            piece = _speak_one(utterance, engine, voice, options, pieces / f"{index:05d}.wav")
+            start = tape.length
+            tape.add(piece)
+            spoken.append(Spoken(utterance.text, start, tape.length))
+            if limit_seconds is not None and tape.length >= limit_seconds * rate:
                 break
             last = index == len(utterances) - 1
-            silence(max(TAIL_SECONDS, utterance.pause) if last else utterance.pause)
+            tape.silence(max(TAIL_SECONDS, utterance.pause) if last else utterance.pause)
         # Picture and sound end together: the sound is filled up to a whole frame.
-        frames = -(-sound.frames // frame)
-        silence((frames * frame - sound.frames) / rate)
+        frames = -(-tape.length // frame)
+        tape.silence((frames * frame - tape.length) / rate)
     if limit_seconds is not None and frames > limit_seconds * FRAME_RATE:
         frames = round(limit_seconds * FRAME_RATE)
         start_of_file, _ = soundfile.read(partial, frames=frames * frame, dtype="float32")
         media.write_wav(partial, start_of_file, rate)
     os.replace(partial, work / "sound.wav")
     progress.at(1.0)
-    return Timeline(work / "sound.wav", rate, frames, tuple(spoken))
+    phones = None if tape.phones is None else media.clipped(tape.phones, 0.0, frames / FRAME_RATE)
+    return Timeline(work / "sound.wav", rate, frames, tuple(spoken), phones)
+
+
+class _Tape:
+    """A speech while it is written to disk, piece by piece.
+
+    length: samples so far; phones: of all pieces so far, None as soon as one does not tell.
+    """
+
+    def __init__(self, path: Path, rate: int) -> None:
+        self._rate = rate
+        self._file = soundfile.SoundFile(path, "w", rate, 1, "PCM_16")
+        self.phones: list[Phone] | None = []
+
+    @property
+    def length(self) -> int:
+        return int(self._file.frames)
+
+    def add(self, piece: AudioChunk) -> None:
+        if piece.phones is None or self.phones is None:
+            self.phones = None
+        else:
+            self.phones += [phone.moved(self.length / self._rate) for phone in piece.phones]
+        self._file.write(piece.samples)
+
+    def silence(self, seconds: float) -> None:
+        samples = np.zeros(round(seconds * self._rate), np.float32)
+        self.add(AudioChunk(samples, self._rate, (Phone(PAUSE, 0.0, seconds),)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
 
 def _speak_one(
     utterance: Utterance, engine: VoiceEngine, voice: EnrolledVoice, options: Mapping[str, Any], piece: Path
-) -> np.ndarray:
-    if not piece.exists():
-        chunks = engine.speak(voice, utterance.text, utterance.language, options)
-        media.write_wav(piece, media.collect(chunks).samples, engine.info.sample_rate)
-    # Always what the file says, so that a resumed render is the same to the sample.
-    return media.read_wav(piece).samples
+) -> AudioChunk:
+    told = piece.with_suffix(".json")
+    if not (piece.exists() and told.exists()):
+        chunk = media.collect(engine.speak(voice, utterance.text, utterance.language, options))
+        _write_phones(told, chunk.phones)
+        media.write_wav(piece, chunk.samples, engine.info.sample_rate)
+    # Always what the files say, so that a resumed render is the same to the sample.
+    return dataclasses.replace(media.read_wav(piece), phones=_read_phones(told))
+
+
+def _write_phones(file: Path, phones: tuple[Phone, ...] | None) -> None:
+    rows = None if phones is None else [(p.symbol, round(p.start, 4), round(p.stop, 4)) for p in phones]
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    os.replace(part, file)
+
+
+def _read_phones(file: Path) -> tuple[Phone, ...] | None:
+    rows = json.loads(file.read_text(encoding="utf-8"))
+    return None if rows is None else tuple(Phone(*row) for row in rows)
 
 
 def segments(timeline: Timeline) -> list[tuple[int, int]]:
@@ -219,9 +269,20 @@ def _render_segment(
 
 
 def _sound_of(timeline: Timeline, first: int, last: int) -> Iterator[AudioChunk]:
-    """The sound of frames [first, last) in pieces of one second."""
+    """The sound of frames [first, last) in pieces of one second, with the phones that begin in each."""
     frame = timeline.rate // FRAME_RATE
+    phones = timeline.phones
+    if phones is not None:
+        phones = media.clipped(phones, first / FRAME_RATE, last / FRAME_RATE)
     for start in range(first, last, FRAME_RATE):
-        count = (min(start + FRAME_RATE, last) - start) * frame
-        samples, rate = soundfile.read(timeline.sound, frames=count, start=start * frame, dtype="float32")
-        yield AudioChunk(samples, rate)
+        stop = min(start + FRAME_RATE, last)
+        samples, rate = soundfile.read(
+            timeline.sound, frames=(stop - start) * frame, start=start * frame, dtype="float32"
+        )
+        yield AudioChunk(samples, rate, None if phones is None else _beginning(phones, start - first, stop - first))
+
+
+def _beginning(phones: tuple[Phone, ...], first: int, last: int) -> tuple[Phone, ...]:
+    """The phones that begin in frames [first, last), their times from the first one."""
+    start, stop = first / FRAME_RATE, last / FRAME_RATE
+    return tuple(phone.moved(-start) for phone in phones if start <= phone.start < stop)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from modules.avatar.base import BaseLoop, FaceFrame, LipSyncEngineInfo, PreparedAvatar
-from modules.media import FRAME_RATE, AudioChunk, Footage
+from modules.media import FRAME_RATE, AudioChunk, Footage, Phone
 from modules.progress import Progress
 from modules.voice_clone.base import EnrolledVoice, Reference, VoiceEngineInfo
 
@@ -19,7 +19,7 @@ MARK = 64  # side of the square that tells the number of a frame
 
 
 class FakeVoice:
-    """Speaks a steady tone, a tenth of a second a character."""
+    """Speaks a steady tone, a tenth of a second a character; each character is a phone."""
 
     info = VoiceEngineInfo("fake", "Fake", "none", True, ("zh", "en"), RATE, True, False, 1)
 
@@ -32,7 +32,10 @@ class FakeVoice:
     def speak(self, voice: EnrolledVoice, text: str, language: str, options: Mapping[str, Any]) -> Iterator[AudioChunk]:
         self.spoken.append(text)
         samples = round(len(text) * SECONDS_PER_CHARACTER * RATE)
-        yield AudioChunk(np.sin(np.arange(samples) * 2 * np.pi * 440 / RATE).astype(np.float32) * 0.5, RATE)
+        tone = np.sin(np.arange(samples) * 2 * np.pi * 440 / RATE).astype(np.float32) * 0.5
+        step = SECONDS_PER_CHARACTER
+        phones = (Phone(letter, place * step, (place + 1) * step) for place, letter in enumerate(text))
+        yield AudioChunk(tone, RATE, tuple(phones))
 
     def unload(self) -> None:
         pass
@@ -46,6 +49,7 @@ class FakeLips:
     def __init__(self, fail_at: int | None = None) -> None:
         self.fail_at = fail_at
         self.animated: list[int] = []
+        self.phones: list[Phone] = []  # what was handed over, in seconds of the whole output
 
     def prepare(
         self, footage: Footage, track: Any, folder: Path, options: Mapping[str, Any], progress: Progress
@@ -57,6 +61,7 @@ class FakeLips:
     ) -> Iterator[FaceFrame]:
         number = first
         for chunk in speech:
+            self.phones += [phone.moved(number / FRAME_RATE) for phone in chunk.phones or ()]
             step = chunk.sample_rate // FRAME_RATE
             for start in range(0, len(chunk.samples), step):
                 if number == self.fail_at:

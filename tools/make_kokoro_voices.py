@@ -71,7 +71,7 @@ class Speaker:
         for pack, language, text in SPOKEN:
             tokens = vocabulary.tokens(to_phonemes(text, language))
             style = voices[pack][len(tokens) - 2]
-            own = median_pitch(self._synthesiser.say(tokens, style, 1.0, 1.0), SAMPLE_RATE)
+            own = median_pitch(self._synthesiser.say(tokens, style, 1.0, 1.0).sound, SAMPLE_RATE)
             self._sentences.append((tokens, style[STYLE_SIZE:], own))
 
     def embed(self, timbre: np.ndarray, pitch: float) -> np.ndarray:
@@ -79,7 +79,7 @@ class Speaker:
         import torch
 
         sounds = [
-            finish(self._synthesiser.say(tokens, np.concatenate([timbre, prosody]), pitch / own, 1.0))
+            finish(self._synthesiser.say(tokens, np.concatenate([timbre, prosody]), pitch / own, 1.0).sound).samples
             for tokens, prosody, own in self._sentences
         ]
         with torch.no_grad():

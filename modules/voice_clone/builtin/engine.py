@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from modules import weights
+from modules import media, weights
 from modules.errors import StudioError
-from modules.media import AudioChunk
+from modules.media import PAUSE, AudioChunk, Phone
 from modules.options import Option, resolve
 from modules.progress import Progress
 from modules.speech.normalise import normalise
@@ -21,6 +21,7 @@ from modules.voice_clone.builtin.child import enrol_in_child
 from modules.voice_clone.builtin.packs import voice_packs
 from modules.voice_clone.builtin.phonemes import LONGEST_SENTENCE, Vocabulary, to_phonemes
 from modules.voice_clone.builtin.synthesis import SAMPLE_RATE, Synthesiser, finish
+from modules.voice_clone.builtin.timing import phones_of
 
 PAUSE_SECONDS = 0.3
 
@@ -74,10 +75,12 @@ class BuiltinVoiceEngine:
         person = learnt.LearntVoice.load(voice.folder)
         scale = person.pitch_scale(language) * 2 ** (chosen["pitch"] / 12)
         silence = np.zeros(int(PAUSE_SECONDS * SAMPLE_RATE), np.float32)
+        pause = AudioChunk(silence, SAMPLE_RATE, (Phone(PAUSE, 0.0, PAUSE_SECONDS),))
         for place, tokens in enumerate(_sentences(normalise(text, language), language, vocabulary)):
             style = person.style(voice_packs(), language, len(tokens))
-            sound = finish(synthesiser.say(tokens, style, scale, chosen["speed"]))
-            yield AudioChunk(np.concatenate([silence, sound]) if place else sound, SAMPLE_RATE)
+            said = synthesiser.say(tokens, style, scale, chosen["speed"])
+            sentence = finish(said.sound, phones_of(vocabulary.letters(tokens), said.frames, said.sound))
+            yield media.collect([pause, sentence]) if place else sentence
 
     def unload(self) -> None:
         """Close the network; the next sentence opens it again."""

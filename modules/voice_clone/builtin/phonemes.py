@@ -121,8 +121,13 @@ class Vocabulary:
             self._numbers: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))["vocab"]
         except (OSError, ValueError, KeyError) as error:
             raise StudioError("weights_broken", name="Kokoro-82M", file=path.name) from error
+        self._letters = {number: letter for letter, number in self._numbers.items()}
 
     def tokens(self, phonemes: str) -> list[int]:
         """Token numbers between two end marks; letters that the network does not know are left out."""
         known = [self._numbers[letter] for letter in phonemes if letter in self._numbers]
         return [END_MARK, *known[:LONGEST_SENTENCE], END_MARK]
+
+    def letters(self, tokens: list[int]) -> list[str]:
+        """The letter of each token; end marks have an empty one."""
+        return [self._letters.get(token, "") for token in tokens]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modules.errors import StudioError
+from modules.media import AudioChunk, Phone, clipped
 from modules.voice_clone.builtin.checkpoint import speaking_graph
 
 if TYPE_CHECKING:
@@ -23,6 +25,14 @@ AUDIBLE = 0.004
 MARGIN_SECONDS = 0.03
 
 
+@dataclass(frozen=True)
+class Said:
+    """Raw 24 kHz sound of one sentence, and how many network frames each of its tokens took: (tokens,)."""
+
+    sound: Floats
+    frames: Floats
+
+
 class Synthesiser:
     """Kokoro's int8 graph in one onnxruntime session, opened at first use and kept."""
 
@@ -31,16 +41,16 @@ class Synthesiser:
         self._threads = threads
         self._session: InferenceSession | None = None
 
-    def say(self, tokens: list[int], style: Floats, pitch_scale: float, speed: float) -> Floats:
-        """Raw 24 kHz sound. tokens: 2 to 512; style: (256,); pitch_scale multiplies F0; speed: 1 is normal."""
+    def say(self, tokens: list[int], style: Floats, pitch_scale: float, speed: float) -> Said:
+        """Say one sentence. tokens: 2 to 512; style: (256,); pitch_scale multiplies F0; speed: 1 is normal."""
         feeds: dict[str, Any] = {
             "tokens": np.array([tokens], np.int64),
             "style": style.reshape(1, -1).astype(np.float32),
             "speed": np.array([speed], np.float32),
             "f0_scale": np.array([pitch_scale], np.float32),
         }
-        sound: Floats = np.asarray(self._open().run(None, feeds)[0], np.float32).ravel()
-        return sound
+        sound, frames = self._open().run(["audio", "frames"], feeds)
+        return Said(np.asarray(sound, np.float32).ravel(), np.asarray(frames, np.float32).ravel())
 
     def _open(self) -> InferenceSession:
         if self._session is None:
@@ -64,14 +74,15 @@ class Synthesiser:
         self._session = None
 
 
-def finish(sound: Floats) -> Floats:
-    """Without silence at the ends, at an even level: RMS 0.06, peak at most 0.97."""
+def finish(sound: Floats, phones: tuple[Phone, ...] = ()) -> AudioChunk:
+    """Without silence at the ends, at an even level: RMS 0.06, peak at most 0.97; ``phones`` move along."""
     sound = np.nan_to_num(sound)
     audible = np.flatnonzero(np.abs(sound) > AUDIBLE)
     if not len(audible):
-        return np.zeros(0, np.float32)
+        return AudioChunk(np.zeros(0, np.float32), SAMPLE_RATE, ())
     margin = int(MARGIN_SECONDS * SAMPLE_RATE)
-    sound = sound[max(0, audible[0] - margin) : audible[-1] + margin]
-    sound = sound - sound.mean()
+    first, stop = max(0, int(audible[0]) - margin), min(len(sound), int(audible[-1]) + margin)
+    sound = sound[first:stop] - sound[first:stop].mean()
     gain = min(LEVEL / np.sqrt((sound**2).mean()), PEAK / np.abs(sound).max())
-    return np.asarray(sound * gain, np.float32)
+    kept = clipped(phones, first / SAMPLE_RATE, stop / SAMPLE_RATE)
+    return AudioChunk(np.asarray(sound * gain, np.float32), SAMPLE_RATE, kept)
