@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modules.media import FRAME_RATE, AudioChunk
+from modules.media import FRAME_RATE, AudioChunk, Phone, clipped
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class Window:
     """A stretch of sound: ``count`` frames from number ``first`` on, with ``before`` and ``after`` more around.
 
     samples: float32 of all before + count + after frames; the last frame may be cut short.
+    phones: what is spoken in them, in seconds from their first sample; None where nobody knows.
     """
 
     samples: np.ndarray
@@ -38,6 +39,7 @@ class Window:
     count: int
     before: int
     after: int
+    phones: tuple[Phone, ...] | None = None
 
     @property
     def times(self) -> np.ndarray:
@@ -47,41 +49,67 @@ class Window:
 
 def windows(speech: Iterator[AudioChunk], pace: Pace) -> Iterator[Window]:
     """The windows of a stream; together their frames are one for each 40 ms begun."""
-    held = np.zeros(0, np.float32)
-    rate = 0
-    held_from = 0  # number of the first frame in ``held``
+    held: _Held | None = None
     first = 0
     for chunk in speech:
-        if rate and chunk.sample_rate != rate:
-            raise ValueError("chunks of different sample rates")
-        rate = chunk.sample_rate
-        held = np.concatenate([held, chunk.samples.astype(np.float32, copy=False)])
-        while len(held) >= _position(first + pace.count + pace.after, rate) - _position(held_from, rate):
-            yield _cut(held, rate, held_from, first, pace.count, pace)
+        if held is None:
+            held = _Held(chunk.sample_rate)
+        held.add(chunk)
+        while held.stop >= _position(first + pace.count + pace.after, held.rate):
+            yield held.window(first, pace.count, min(pace.before, first - held.first), pace.after)
             first += pace.count
-            keep = max(held_from, first - pace.before)
-            held = held[_position(keep, rate) - _position(held_from, rate) :]
-            held_from = keep
-    if rate:
-        end = _position(held_from, rate) + len(held)
-        total = -(-end * FRAME_RATE // rate)
+            held.forget(first - pace.before)
+    if held is not None:
+        total = -(-held.stop * FRAME_RATE // held.rate)
         while first < total:
             count = min(pace.count, total - first)
-            yield _cut(held, rate, held_from, first, count, pace, total)
+            after = min(pace.after, total - first - count)
+            yield held.window(first, count, min(pace.before, first - held.first), after)
             first += count
+
+
+class _Held:
+    """The end of a stream that is still needed: its sound from frame ``first`` on, and the phones in it.
+
+    stop: number of samples of the stream so far.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+        self.first = 0
+        self.stop = 0
+        self._samples = np.zeros(0, np.float32)
+        self._phones: list[Phone] | None = []
+
+    def add(self, chunk: AudioChunk) -> None:
+        """The stream goes on with ``chunk``."""
+        if chunk.sample_rate != self.rate:
+            raise ValueError("chunks of different sample rates")
+        if chunk.phones is None or self._phones is None:
+            self._phones = None
+        else:
+            self._phones += [phone.moved(self.stop / self.rate) for phone in chunk.phones]
+        self._samples = np.concatenate([self._samples, chunk.samples.astype(np.float32, copy=False)])
+        self.stop += len(chunk.samples)
+
+    def window(self, first: int, count: int, before: int, after: int) -> Window:
+        """``count`` frames from ``first`` on, and those around them."""
+        begin, end = first - before, first + count + after
+        origin = _position(self.first, self.rate)
+        samples = self._samples[_position(begin, self.rate) - origin : _position(end, self.rate) - origin]
+        phones = None if self._phones is None else clipped(self._phones, begin / FRAME_RATE, end / FRAME_RATE)
+        return Window(samples, self.rate, first, count, before, after, phones)
+
+    def forget(self, first: int) -> None:
+        """Let go of everything before frame ``first``."""
+        if first <= self.first:
+            return
+        self._samples = self._samples[_position(first, self.rate) - _position(self.first, self.rate) :]
+        self.first = first
+        if self._phones is not None:
+            self._phones = [phone for phone in self._phones if phone.stop > first / FRAME_RATE]
 
 
 def _position(frame: int, rate: int) -> int:
     """Number of the first sample of a frame."""
     return -(-frame * rate // FRAME_RATE)
-
-
-def _cut(
-    held: np.ndarray, rate: int, held_from: int, first: int, count: int, pace: Pace, total: int | None = None
-) -> Window:
-    """The window of ``count`` frames from ``first`` on; ``total`` frames are all there is, if that is known."""
-    before = min(pace.before, first - held_from)
-    after = pace.after if total is None else min(pace.after, total - first - count)
-    origin = _position(held_from, rate)
-    begin, end = _position(first - before, rate) - origin, _position(first + count + after, rate) - origin
-    return Window(held[begin:end], rate, first, count, before, after)

@@ -17,6 +17,7 @@ from modules.avatar.builtin.person import LoadedPerson
 from modules.avatar.builtin.photo import LoadedPreview
 from modules.avatar.builtin.plan import Drawing, Wanted, choose_units, drawings
 from modules.avatar.builtin.silence import gate
+from modules.avatar.builtin.visemes import Mouth, Wish
 from modules.avatar.builtin.warp import Box, Source, draw_mouth
 
 # Output frames already drawn that are planned again with the next window, so that smoothing runs across.
@@ -65,13 +66,16 @@ class PersonPerformance:
         self._in_haste = in_haste
         self._loop = loop
         self._first = first
+        self._mouth = Mouth(person.space, person.lower, person.frames)
         self._past: _Past | None = None
 
     def plan(self, window: Window) -> list[Drawing]:
         """See Performance."""
         person, past = self._person, self._past
-        codes = self._codes(window)[window.before :]
-        wanted = Wanted(codes, stored_bases(person.frames, self._loop, self._first + window.first, len(codes)))
+        wish = self._wish(window)
+        codes, closed = wish.codes[window.before :], wish.closed[window.before :]
+        bases = stored_bases(person.frames, self._loop, self._first + window.first, len(codes))
+        wanted = Wanted(codes, bases, closed)
         path = choose_units(person, wanted, None if past is None else int(past.path[-1]))
         done = 0
         if past is not None:
@@ -82,15 +86,18 @@ class PersonPerformance:
         self._past = _Past(wanted.part(recent), path[recent])
         return drawings(person, wanted, path)[done:end]
 
-    def _codes(self, window: Window) -> np.ndarray:
-        """(T, K) wanted coefficients of all frames of the window, at rest where nobody speaks."""
+    def _wish(self, window: Window) -> Wish:
+        """The mouths wanted in all frames of the window: what is heard, at rest where nobody speaks, and said."""
         space, speech = self._person.space, self._person.speech
         sound = at_hearing_rate(window.samples, window.sample_rate)
         heard = hear(sound)
         hearing = speech.adapted(Hearing(self._ears.states(sound, self._in_haste), heard.mel), heard.spoken)
         spoken = heard.spoken_at(window.times)
         codes = speech.predict(hearing, window.times, spoken, space)
-        return np.asarray(space.rest + (codes - space.rest) * gate(spoken)[:, None])
+        heard_codes = space.rest + (codes - space.rest) * gate(spoken)[:, None]
+        if window.phones is None:
+            return Wish(heard_codes, np.zeros(len(heard_codes), bool))
+        return self._mouth.follow(heard_codes, window.times, window.phones)
 
     def draw(self, planned: Drawing) -> Drawn:
         """See Performance."""

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from modules.avatar.builtin.person import LoadedPerson
 from modules.avatar.builtin.selection import Blend, cheapest_path, cross_fades
-from modules.avatar.builtin.shapes import LIP_COUNT, opening
+from modules.avatar.builtin.shapes import CLOSED, LIP_COUNT, opening
 from modules.face import landmarks as at
 
 # Share of the way from the unit's own geometry to the wanted one.
@@ -17,6 +17,8 @@ FOLLOW = 0.9
 # An opening may grow to this share (and a bit) of the unit's own; closing fully needs a nearly closed unit.
 GROW, GROW_MORE = 1.3, 0.012
 SHRINK, CLOSABLE = 0.65, 0.07
+# What an eye distance of open lips costs a unit where the lips must touch.
+GAPING_COST = 400.0
 # Facing places of the inner lips, corners left out; the lower lip does more of the moving.
 UPPER_LIP = [at.LOWER.index(point) for point in at.LIPS_INNER_UPPER[1:-1]]
 LOWER_LIP = [at.LOWER.index(point) for point in at.LIPS_INNER_LOWER[1:-1]]
@@ -38,24 +40,34 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A stretch of output: codes (T, K), the stored numbers (T,) of the base frames."""
+    """A stretch of output: codes (T, K), the stored numbers (T,) of the base frames.
+
+    closed: (T,) bool, where the lips must touch.
+    """
 
     codes: np.ndarray
     bases: np.ndarray
+    closed: np.ndarray
 
     def part(self, frames: slice) -> Wanted:
         """Only ``frames`` of the stretch."""
-        return Wanted(self.codes[frames], self.bases[frames])
+        return Wanted(self.codes[frames], self.bases[frames], self.closed[frames])
 
     def joined(self, later: Wanted) -> Wanted:
         """This stretch and then ``later``."""
-        return Wanted(np.concatenate([self.codes, later.codes]), np.concatenate([self.bases, later.bases]))
+        return Wanted(
+            np.concatenate([self.codes, later.codes]),
+            np.concatenate([self.bases, later.bases]),
+            np.concatenate([self.closed, later.closed]),
+        )
 
 
 def choose_units(person: LoadedPerson, wanted: Wanted, previous: int | None) -> np.ndarray:
     """(T,) the units to show, going on from ``previous``."""
     vectors = person.vectors(wanted.codes, opening(person.space.decode(wanted.codes)))
     targets = person.units.target_costs(vectors, person.pose[wanted.bases])
+    gaping = np.maximum(opening(person.lower) - CLOSED, 0)
+    targets += GAPING_COST * wanted.closed[:, None] * gaping.astype(np.float32)
     return cheapest_path(targets, person.transitions, previous)
 
 
@@ -68,6 +80,7 @@ def drawings(person: LoadedPerson, wanted: Wanted, path: np.ndarray) -> list[Dra
     )
     goal = _limited(person, source, person.space.decode(wanted.codes))
     goal = gaussian_filter1d(goal, GEOMETRY_SIGMA, axis=0, mode="nearest")
+    goal[wanted.closed] = _shut(source[wanted.closed], goal[wanted.closed])
     depth = gaussian_filter1d(lower[path, :, 2], DEPTH_SIGMA, axis=0, mode="nearest")
     own = gaussian_filter1d(lower[wanted.bases], GEOMETRY_SIGMA, axis=0, mode="nearest")
     share = _fade(person)[None, :, None]
@@ -88,6 +101,14 @@ def _limited(person: LoadedPerson, source: np.ndarray, wanted: np.ndarray) -> np
 def _allowed(opening: np.ndarray, source: np.ndarray) -> np.ndarray:
     """Openings as near to ``opening`` as a warp of lips that are ``source`` apart can bring them."""
     return np.clip(opening, np.where(source < CLOSABLE, 0, SHRINK * source), GROW * source + GROW_MORE)
+
+
+def _shut(source: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """``goal`` with touching lips, as far as those of ``source`` can be brought together."""
+    gap = goal[:, LOWER_LIP, 1] - goal[:, UPPER_LIP, 1]
+    goal[:, LOWER_LIP, 1] -= LOWER_LIP_SHARE * gap
+    goal[:, UPPER_LIP, 1] += (1 - LOWER_LIP_SHARE) * gap
+    return _lips_apart(source, goal)
 
 
 def _lips_apart(source: np.ndarray, goal: np.ndarray) -> np.ndarray:

@@ -1,0 +1,194 @@
+"""What a mouth must do for the sounds that are spoken, on top of what can be heard of it.
+
+Hearing does not tell when lips touch, nor how wide a mouth is; who knows the phones does. Each kind of phone
+bounds the opening and asks for a width; how open and how wide that is, the person's own footage says, by
+quantiles. Where phones follow quickly their demands blend, each reaching a little into its neighbours
+(after the dominance model of M. Cohen and D. Massaro, "Modeling coarticulation in synthetic visual speech", 1993).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from modules.avatar.builtin.shapes import BOTTOM, CLOSED, LOWER, TOP, ShapeSpace
+from modules.face import landmarks as at
+from modules.media import FRAME_RATE, PAUSE, Phone
+
+# In a pause of this many seconds the mouth comes to rest; in a shorter one it only closes further.
+REST_SECONDS = 0.3
+# How far a demand reaches around its phone (seconds): widths change more slowly than openings.
+GRID_RATE = 200
+OPENING_SIGMA, WIDTH_SIGMA = 0.02, 0.05
+# Share of the way from what is heard to what is demanded.
+OPENING_SHARE, WIDTH_SHARE = 0.8, 0.9
+# Lips leave a closure, and come to it, no faster than this quantile of the person's own speed.
+SPEED_QUANTILE = 0.95
+LEAST_SPEED = 0.06
+
+BILABIAL = frozenset("pbm")
+# A gliding vowel is one letter, but two mouths.
+GLIDES = {"A": "eɪ", "I": "aɪ", "O": "oʊ", "Q": "əʊ", "W": "aʊ", "Y": "ɔɪ"}
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a kind of phone asks of a mouth, in quantiles of what the person's open mouth does.
+
+    least, most: of the opening; width: of the width at that opening, None where any will do.
+    """
+
+    phones: str
+    least: float
+    most: float
+    width: float | None = None
+
+
+DEMANDS = (
+    Demand("aɑɐæ", 0.5, 1.0),
+    Demand("ʌ", 0.4, 0.9),
+    Demand("ɛ", 0.35, 0.85, 0.65),
+    Demand("e", 0.25, 0.75, 0.7),
+    Demand("əɜɚɤ", 0.2, 0.7),
+    Demand("ɔɒ", 0.4, 0.9, 0.2),
+    Demand("oøœ", 0.25, 0.7, 0.1),
+    Demand("uʊɯ", 0.05, 0.35, 0.05),
+    Demand("wɥyʋɸβ", 0.0, 0.25, 0.05),
+    Demand("iɪɨᵻj", 0.1, 0.4, 0.75),
+    Demand("fv", 0.0, 0.1),
+    Demand("szʦʣɕʨʥꭧ", 0.05, 0.3, 0.6),
+    Demand("ʃʒʧʤʂʈɻɹ", 0.05, 0.35, 0.25),
+    Demand("tdnlðθɾɡkŋxhɣçʔrᵊcqɟɲɴʎ", 0.1, 0.6),
+    Demand(PAUSE, 0.0, 0.25),
+)
+_DEMAND_OF = {letter: demand for demand in DEMANDS for letter in demand.phones}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Mouths wanted at T frames: codes (T, K); closed (T,) bool, where the lips must touch."""
+
+    codes: np.ndarray
+    closed: np.ndarray
+
+
+class Mouth:
+    """How one person's mouth opens and widens, measured on (N, 116, 3) ``lower`` faces at (N,) ``frames``."""
+
+    def __init__(self, space: ShapeSpace, lower: np.ndarray, frames: np.ndarray) -> None:
+        self._space = space
+        codes = space.encode(lower)
+        measures = _measures(space.decode(codes))
+        self._center = measures.mean(0)
+        spread = measures - self._center
+        # Codes that go with one more unit of opening at the same width, and the other way round.
+        self._directions = np.linalg.lstsq(spread, codes - codes.mean(0), rcond=None)[0]
+        gap, width = measures.T
+        speaking = gap > CLOSED if (gap > CLOSED).sum() >= 2 * FRAME_RATE else np.ones(len(gap), bool)
+        self._gaps = np.sort(gap[speaking])
+        self._slope = float(np.polyfit(gap[speaking], width[speaking], 1)[0])
+        self._widths = np.sort(width[speaking] - self._slope * gap[speaking])
+        steps = np.abs(np.diff(gap))[np.diff(frames) == 1]
+        self._speed = max(LEAST_SPEED, float(np.quantile(steps, SPEED_QUANTILE)) if len(steps) else 0.0)
+        self._shut = float(np.median(gap[gap <= CLOSED])) if (gap <= CLOSED).any() else 0.0
+        self._rests_closed = bool(_measures(space.decode(space.rest[None]))[0, 0] < CLOSED)
+
+    def follow(self, codes: np.ndarray, times: np.ndarray, phones: Sequence[Phone]) -> Wish:
+        """(T, K) ``codes`` that the sound suggests at ``times`` (T,) in seconds, made to say ``phones``."""
+        sounds = list(_plain(phones))
+        resting = _inside(times, [p for p in sounds if p.symbol == PAUSE and p.stop - p.start >= REST_SECONDS])
+        shut = _touching(times, [p for p in sounds if p.symbol in BILABIAL])
+        gap, width = _measures(self._space.decode(codes)).T
+        wanted = gap + OPENING_SHARE * (np.clip(gap, *self._bounds(times, sounds)) - gap)
+        share, asked = self._asked_width(times, sounds)
+        wider = share * (asked + self._slope * wanted - width)
+        wanted = self._closing(wanted, shut | (resting & self._rests_closed))
+        moved = codes + np.stack([wanted - gap, wider], axis=1) @ self._directions
+        moved[resting] = self._space.rest
+        return Wish(moved, shut | (resting & self._rests_closed))
+
+    def _bounds(self, times: np.ndarray, sounds: list[Phone]) -> tuple[np.ndarray, np.ndarray]:
+        """(T,) least and (T,) most opening; lips that touch are seen to elsewhere."""
+        demands = [_DEMAND_OF.get(sound.symbol) for sound in sounds]
+        least = [0.0 if d is None else self._gap(d.least) for d in demands]
+        most = [self._gap(1.0) if d is None else self._gap(d.most) for d in demands]
+        return (
+            _blended(times, sounds, least, 0.0, OPENING_SIGMA),
+            _blended(times, sounds, most, self._gap(1.0), OPENING_SIGMA),
+        )
+
+    def _asked_width(self, times: np.ndarray, sounds: list[Phone]) -> tuple[np.ndarray, np.ndarray]:
+        """(T,) how much a width is asked for, 0 to WIDTH_SHARE, and (T,) which, as if the lips were closed."""
+        demands = [_DEMAND_OF.get(sound.symbol) for sound in sounds]
+        widths = [None if d is None or d.width is None else float(np.quantile(self._widths, d.width)) for d in demands]
+        asking = _blended(times, sounds, [float(width is not None) for width in widths], 0.0, WIDTH_SIGMA)
+        asked = _blended(times, sounds, [width or 0.0 for width in widths], 0.0, WIDTH_SIGMA)
+        return WIDTH_SHARE * asking, asked / np.maximum(asking, 1e-6)
+
+    def _gap(self, quantile: float) -> float:
+        return float(np.quantile(self._gaps, quantile))
+
+    def _closing(self, wanted: np.ndarray, shut: np.ndarray) -> np.ndarray:
+        """Openings that come to the closed frames and leave them as fast as this mouth does."""
+        if not shut.any():
+            return wanted
+        place = np.arange(len(wanted))
+        distance = np.abs(place[:, None] - np.flatnonzero(shut)[None]).min(1)
+        return np.minimum(wanted, self._shut + self._speed * distance)
+
+
+def _measures(points: np.ndarray) -> np.ndarray:
+    """(T, 2) opening and width of (T, 116, 2) lower faces, in eye distances; both are linear in the codes."""
+    left, right = LOWER.index(at.MOUTH_LEFT), LOWER.index(at.MOUTH_RIGHT)
+    return np.stack([points[:, BOTTOM, 1] - points[:, TOP, 1], points[:, right, 0] - points[:, left, 0]], axis=1)
+
+
+def _plain(phones: Iterable[Phone]) -> Iterable[Phone]:
+    """Glides as their two halves, and pauses that follow each other as one."""
+    pause: Phone | None = None
+    for phone in phones:
+        if phone.symbol == PAUSE:
+            pause = Phone(PAUSE, phone.start if pause is None else pause.start, phone.stop)
+            continue
+        if pause is not None:
+            yield pause
+            pause = None
+        if phone.symbol in GLIDES:
+            middle = (phone.start + phone.stop) / 2
+            first, second = GLIDES[phone.symbol]
+            yield Phone(first, phone.start, middle)
+            yield Phone(second, middle, phone.stop)
+        else:
+            yield phone
+    if pause is not None:
+        yield pause
+
+
+def _inside(times: np.ndarray, phones: list[Phone]) -> np.ndarray:
+    """(T,) bool: the times that lie inside one of ``phones``."""
+    inside = np.zeros(len(times), bool)
+    for phone in phones:
+        inside |= (times >= phone.start) & (times < phone.stop)
+    return inside
+
+
+def _touching(times: np.ndarray, phones: list[Phone]) -> np.ndarray:
+    """(T,) bool: the frames in which lips touch for ``phones``: all inside, and for each at least the nearest."""
+    touching = _inside(times, phones)
+    for phone in phones:
+        middle = (phone.start + phone.stop) / 2
+        nearest = int(np.abs(times - middle).argmin())
+        touching[nearest] |= abs(times[nearest] - middle) <= 1 / FRAME_RATE
+    return touching
+
+
+def _blended(times: np.ndarray, phones: list[Phone], values: list[float], otherwise: float, sigma: float) -> np.ndarray:
+    """(T,) the ``values`` of the phones at ``times``, each reaching ``sigma`` seconds into its neighbours."""
+    grid = np.full(round(times[-1] * GRID_RATE) + 2, otherwise)
+    for phone, value in zip(phones, values, strict=True):
+        grid[max(0, round(phone.start * GRID_RATE)) : max(0, round(phone.stop * GRID_RATE))] = value
+    smooth = gaussian_filter1d(grid, sigma * GRID_RATE, mode="nearest")
+    return np.asarray(np.interp(times, np.arange(len(grid)) / GRID_RATE, smooth))
