@@ -31,7 +31,7 @@ LEAST_SPEED = 0.06
 
 BILABIAL = frozenset("pbm")
 # A gliding vowel is one letter, but two mouths.
-GLIDES = {"A": "eɪ", "I": "aɪ", "O": "oʊ", "Q": "əʊ", "W": "aʊ", "Y": "ɔɪ"}
+GLIDES = {"A": ("e", "ɪ"), "I": ("a", "ɪ"), "O": ("o", "ʊ"), "Q": ("ə", "ʊ"), "W": ("a", "ʊ"), "Y": ("ɔ", "ɪ")}
 
 
 @dataclass(frozen=True)
