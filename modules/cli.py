@@ -67,6 +67,21 @@ def _wait(studio: Any, job_id: str, what: str) -> dict[str, Any]:
             raise StudioError("job_cancelled") from None
 
 
+def _tell_doubts(result: dict[str, Any]) -> None:
+    """Print what listening back found."""
+    from modules.jobs import listened
+
+    found = result["listened"]
+    if found is None:
+        return
+    for level, sentence in listened.remarks(found, _language()):
+        console.print(sentence, style="yellow" if level == "warning" else None, markup=False)
+    for doubt in listened.doubts(found, _language()):
+        minutes, seconds = divmod(doubt.start, 60)
+        console.print(f"  {int(minutes)}:{seconds:04.1f}  {doubt.sentence}", markup=False)
+        console.print(f"      {doubt.why} {doubt.heard}".rstrip(), markup=False)
+
+
 def _agreed(yes: bool) -> None:
     language = _language()
     if not yes and not typer.confirm(translate.text("cli.consent", language)):
@@ -131,8 +146,9 @@ def speak(
     """试听 / Speak a text in a cloned voice into a WAV file."""
     studio = _studio(data_dir)
     job = studio.submit("speak", voice=voice, text=_read_text(text, text_file), speed=speed)
-    _wait(studio, job, translate.text("cli.speaking", _language()))
+    result = _wait(studio, job, translate.text("cli.speaking", _language()))
     shutil.copyfile(studio.file(job, "speech.wav"), out)
+    _tell_doubts(result)
 
 
 @app.command()
@@ -168,6 +184,7 @@ def render(
         target = out if kind == "video" else out.with_suffix(Path(name).suffix)
         shutil.copyfile(studio.file(job, name), target)
     console.print(f"{out}  {result['seconds']:.2f} s  avatar={avatar} voice={voice} job={job}")
+    _tell_doubts(result)
 
 
 @app.command()

@@ -24,6 +24,8 @@ from modules.avatar.base import LipSyncEngine, PreparedAvatar
 from modules.media import FRAME_RATE, PAUSE, AudioChunk, Phone
 from modules.progress import Progress
 from modules.script import Utterance
+from modules.speech.listen_back import Listener, Verdict
+from modules.voice_clone import careful
 from modules.voice_clone.base import EnrolledVoice, VoiceEngine
 
 # A segment is what a stopped render loses at most; it ends in a pause, where the mouth is at rest.
@@ -40,11 +42,15 @@ SOUND_BYTES_PER_SECOND = 24000 * 2
 
 @dataclass(frozen=True)
 class Spoken:
-    """One utterance on the timeline; times in samples of the timeline's rate."""
+    """One utterance on the timeline; times in samples of the timeline's rate.
+
+    verdict: what listening back to it found; None where nobody was asked to listen.
+    """
 
     text: str
     start: int
     stop: int
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True)
@@ -84,10 +90,12 @@ def speak(
     work: Path,
     progress: Progress,
     limit_seconds: float | None = None,
+    listener: Listener | None = None,
 ) -> Timeline:
     """Speak all utterances into ``work/sound.wav``, with their pauses; finished ones are kept from last time.
 
-    ``limit_seconds`` ends the timeline there, for a preview.
+    ``limit_seconds`` ends the timeline there, for a preview. ``listener`` listens back to each utterance;
+    doubtful ones are spoken again.
     """
     pieces = work / "speech"
     pieces.mkdir(parents=True, exist_ok=True)
@@ -98,11 +106,13 @@ def speak(
     with _Tape(partial, rate) as tape:
         tape.silence(LEAD_SECONDS)
         for index, utterance in enumerate(utterances):
-            progress.at(index / len(utterances))
-            piece = _speak_one(utterance, engine, voice, options, pieces / f"{index:05d}.wav")
+            share = progress.part(index / len(utterances), (index + 1) / len(utterances))
+            share.at(0.0)
+            piece = pieces / f"{index:05d}.wav"
+            chunk, verdict = _speak_one(utterance, engine, voice, options, piece, listener, share)
             start = tape.length
-            tape.add(piece)
-            spoken.append(Spoken(utterance.text, start, tape.length))
+            tape.add(chunk)
+            spoken.append(Spoken(utterance.text, start, tape.length, verdict))
             if limit_seconds is not None and tape.length >= limit_seconds * rate:
                 break
             last = index == len(utterances) - 1
@@ -154,27 +164,40 @@ class _Tape:
 
 
 def _speak_one(
-    utterance: Utterance, engine: VoiceEngine, voice: EnrolledVoice, options: Mapping[str, Any], piece: Path
-) -> AudioChunk:
-    told = piece.with_suffix(".json")
-    if not (piece.exists() and told.exists()):
-        chunk = media.collect(engine.speak(voice, utterance.text, utterance.language, options))
-        _write_phones(told, chunk.phones)
+    utterance: Utterance,
+    engine: VoiceEngine,
+    voice: EnrolledVoice,
+    options: Mapping[str, Any],
+    piece: Path,
+    listener: Listener | None,
+    progress: Progress,
+) -> tuple[AudioChunk, Verdict | None]:
+    told, judged = piece.with_suffix(".phones.json"), piece.with_suffix(".verdict.json")
+    if not piece.exists():
+        text, language = utterance.text, utterance.language
+        if listener is None:
+            chunk, verdict = media.collect(engine.speak(voice, text, language, options)), None
+        else:
+            chunk, verdict = careful.speak(engine, voice, text, language, options, listener, progress)
+        phones = chunk.phones
+        _keep(told, None if phones is None else [(p.symbol, round(p.start, 4), round(p.stop, 4)) for p in phones])
+        _keep(judged, None if verdict is None else verdict.to_dict())
+        # Last: a piece that is there is whole.
         media.write_wav(piece, chunk.samples, engine.info.sample_rate)
     # Always what the files say, so that a resumed render is the same to the sample.
-    return dataclasses.replace(media.read_wav(piece), phones=_read_phones(told))
+    rows, stored = _kept(told), _kept(judged)
+    chunk = dataclasses.replace(media.read_wav(piece), phones=None if rows is None else tuple(Phone(*r) for r in rows))
+    return chunk, None if stored is None else Verdict.from_dict(stored)
 
 
-def _write_phones(file: Path, phones: tuple[Phone, ...] | None) -> None:
-    rows = None if phones is None else [(p.symbol, round(p.start, 4), round(p.stop, 4)) for p in phones]
+def _keep(file: Path, content: Any) -> None:
     part = file.with_suffix(".part")
-    part.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    part.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     os.replace(part, file)
 
 
-def _read_phones(file: Path) -> tuple[Phone, ...] | None:
-    rows = json.loads(file.read_text(encoding="utf-8"))
-    return None if rows is None else tuple(Phone(*row) for row in rows)
+def _kept(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def segments(timeline: Timeline) -> list[tuple[int, int]]:

@@ -27,10 +27,11 @@ from modules.devices import Keeper
 from modules.errors import StudioError
 from modules.face import check
 from modules.face.track import Person, Track, track_footage
-from modules.jobs import uploads
+from modules.jobs import listened, uploads
 from modules.progress import Progress
 from modules.settings import Settings
 from modules.speech import extract
+from modules.speech.listen_back import Listener
 from modules.voice_clone import library as voices
 from modules.voice_clone import registry as voice_clone
 from modules.voice_clone.base import Reference, VoiceEngine
@@ -183,7 +184,7 @@ def speak(task: Task) -> dict[str, Any]:
     """Speak a text in a cloned voice, to listen to it."""
     timeline = _spoken(task, task.params["text"], task.progress.part(0.0, 1.0, "stage.speak"))
     os.replace(timeline.sound, task.output / "speech.wav")
-    return {"sound": "speech.wav", "seconds": timeline.seconds}
+    return {"sound": "speech.wav", "seconds": timeline.seconds, "listened": listened.to_result(timeline)}
 
 
 def render(task: Task) -> dict[str, Any]:
@@ -219,7 +220,12 @@ def render(task: Task) -> dict[str, Any]:
         settings.cpu_threads,
     )
     files = {"video": result.video.name, "sound": result.sound.name, "subtitles": result.subtitles.name}
-    return {"files": files, "seconds": result.seconds, "frames": result.frames}
+    return {
+        "files": files,
+        "seconds": result.seconds,
+        "frames": result.frames,
+        "listened": listened.to_result(timeline),
+    }
 
 
 def _spoken(task: Task, text: str, progress: Progress, limit: float | None = None) -> pipeline.Timeline:
@@ -235,7 +241,14 @@ def _spoken(task: Task, text: str, progress: Progress, limit: float | None = Non
         progress.part(0.0, 0.0, "stage.clone"),
     )
     options = {"speed": params.get("speed", 1.0)}
-    return pipeline.speak(utterances, engine, enrolled, options, task.work, progress, limit)
+    if "text" in params and len(utterances) == 1:
+        # Whoever plays one sentence hears it at once, and judges it better than any recogniser.
+        return pipeline.speak(utterances, engine, enrolled, options, task.work, progress)
+    listener = Listener(settings.models_dir, settings.cpu_threads)
+    try:
+        return pipeline.speak(utterances, engine, enrolled, options, task.work, progress, limit, listener)
+    finally:
+        listener.close()
 
 
 def _probe(settings: Settings, upload: Path) -> media.Footage:

@@ -20,6 +20,7 @@ Floats = NDArray[np.float32]
 SAMPLE_RATE = 16000
 WEIGHTS = "whisper-base"
 BEAM = 5
+WINDOW = 30.0
 # Makes Whisper write simplified characters and punctuation.
 _CHINESE_PROMPT = "以下是普通话的句子，使用简体中文。"
 _CHINESE = ("zh", "yue")
@@ -75,6 +76,27 @@ class Transcriber:
             for w in segment.words or ()
         ]
         return Transcript("".join(w.text for w in words).strip(), language, float(certainty), tuple(words))
+
+    def hear(self, sound: Floats, language: str, window: float, most_tokens: int) -> str:
+        """One sentence as plain text, without times. sound: mono at 16 kHz.
+
+        window: seconds that the network looks at, silence behind the sound included. WINDOW is what
+        it was trained on; the cost falls with the window, and so does the certainty. most_tokens:
+        where to stop, should it hear the same thing again and again.
+        """
+        from faster_whisper.tokenizer import Tokenizer
+
+        model = self._open()
+        tokenizer = Tokenizer(model.hf_tokenizer, True, task="transcribe", language=language)
+        size = round(min(window, WINDOW) * SAMPLE_RATE)
+        # Silence goes into the sound itself: as features it would not look like silence.
+        features = model.feature_extractor(np.pad(sound[:size], (0, max(0, size - len(sound)))), padding=0)
+        before = tokenizer.encode(" " + _CHINESE_PROMPT) if language == "zh" else []
+        prompt = model.get_prompt(tokenizer, before, without_timestamps=True)
+        length = min(len(prompt) + most_tokens, model.max_length)
+        result = model.model.generate(model.encode(features), [prompt], beam_size=1, max_length=length)[0]
+        text = tokenizer.decode(result.sequences_ids[0]).strip()
+        return simplified(text) if language == "zh" else text
 
     def close(self) -> None:
         """Give the model's memory back."""

@@ -8,10 +8,15 @@ from html import escape
 import gradio as gr
 
 # One listener for all buttons inside a gr.HTML: the button's data-* become the event's data.
+# A 'seek' button plays the sound or video beside it from the second that is its id, without asking the server.
 ACTIONS_JS = """
 element.addEventListener('click', (event) => {
   const button = event.target.closest('[data-do]');
-  if (button && element.contains(button) && !button.disabled) trigger('click', {...button.dataset});
+  if (!button || !element.contains(button) || button.disabled) return;
+  if (button.dataset.do !== 'seek') return trigger('click', {...button.dataset});
+  const player = button.closest('.fs-result').querySelector('video, audio');
+  player.currentTime = Number(button.dataset.id);
+  player.play();
 });
 """
 

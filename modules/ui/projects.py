@@ -12,6 +12,7 @@ from modules.ui import html, words
 from modules.ui.jobs_view import can_resume, ending, progress
 from modules.ui.page import ACTIVE, Page
 from modules.ui.render import result_html
+from modules.ui.script import sound_html
 
 SHOWN = 100
 
@@ -81,7 +82,7 @@ class ProjectsTab:
     def _result(self, job: Job) -> str:
         if job.kind == "render":
             return result_html(self._page, job)
-        return html.sound(self._page.link(self._page.studio.file(job.id, (job.result or {})["sound"])))
+        return sound_html(self._page, job)
 
     def _act(self, only: str, opened: Any, doomed: Any, event: gr.EventData) -> tuple[Any, ...]:
         action, job_id = html.clicked(event)

@@ -10,6 +10,7 @@ from modules.errors import StudioError
 from modules.jobs.store import Job
 from modules.ui import html, words
 from modules.ui.jobs_view import JobPanel
+from modules.ui.listened import listened_html
 from modules.ui.page import Page
 
 
@@ -28,7 +29,7 @@ def result_html(page: Page, job: Job) -> str:
         for kind, ending in (("video", "mp4"), ("sound", "wav"), ("subtitles", "srt"))
         if kind in files
     ]
-    return f'<div class="fs-result">{html.video(files["video"])}{html.row(*downloads)}</div>'
+    return f'<div class="fs-result">{html.video(files["video"])}{html.row(*downloads)}{listened_html(page, job)}</div>'
 
 
 class RenderTab:
@@ -142,7 +143,8 @@ class RenderTab:
             return ""
         job = self._page.studio.job(job_id)
         link = self._page.link(self._page.studio.file(job_id, (job.result or {})["files"]["video"]))
-        return f'<b class="fs-box-title">{self._page.t("ui.render.preview.title")}</b>{html.video(link)}'
+        title = f'<b class="fs-box-title">{self._page.t("ui.render.preview.title")}</b>'
+        return f'{title}<div class="fs-result">{html.video(link)}{listened_html(self._page, job)}</div>'
 
     def _show_result(self, job_id: Any) -> str:
         if job_id is None:

@@ -8,9 +8,11 @@ from typing import Any
 import gradio as gr
 
 from modules.errors import StudioError
+from modules.jobs.store import Job
 from modules.script import MAX_SPEED, MIN_SPEED, PAUSE, SENTENCE
 from modules.ui import html, words
 from modules.ui.jobs_view import JobPanel
+from modules.ui.listened import listened_html
 from modules.ui.page import Page
 
 PAUSES = (0.5, 1.0, 2.0)
@@ -148,7 +150,13 @@ class ScriptTab:
         if job_id is None:
             return ""
         job = self._page.studio.job(job_id)
-        return html.sound(self._page.link(self._page.studio.file(job_id, (job.result or {})["sound"])), job.title)
+        return sound_html(self._page, job, job.title)
+
+
+def sound_html(page: Page, job: Job, label: str = "") -> str:
+    """A finished speech: its player, and what listening back found."""
+    player = html.sound(page.link(page.studio.file(job.id, (job.result or {})["sound"])), label)
+    return f'<div class="fs-result">{player}{listened_html(page, job)}</div>'
 
 
 def script_length(page: Page, text: str, speed: float) -> str:

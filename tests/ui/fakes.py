@@ -63,6 +63,25 @@ def tone(path: Path, seconds: float = 2.0) -> None:
     media.write_wav(path, (0.1 * np.sin(2 * np.pi * 220 * time_axis)).astype(np.float32), 24000)
 
 
+def listened(text: str) -> dict[str, Any]:
+    """As if every sentence had been listened back to, and those that say "misheard" had lost their last word."""
+    sentences = parse(text, 20000)
+    doubtful = [
+        {
+            "text": sentence.text,
+            "start": place + 0.25,
+            "heard": "<i>something else</i>",
+            "score": 0.7,
+            "doubts": ["missed", "noise"],
+            "missed": sentence.text.split()[-1],
+            "added": "",
+        }
+        for place, sentence in enumerate(sentences)
+        if "misheard" in sentence.text
+    ]
+    return {"sentences": len(sentences), "understood": len(sentences), "doubtful": doubtful}
+
+
 class FakeWorker:
     """Claims jobs like the real worker. ``seconds``: how long each job takes."""
 
@@ -159,7 +178,7 @@ class FakeWorker:
 
     def _speak(self, job: Job, folder: Path) -> dict[str, Any]:
         tone(folder / "speech.wav")
-        return {"sound": "speech.wav", "seconds": 2.0}
+        return {"sound": "speech.wav", "seconds": 2.0, "listened": listened(job.params["text"])}
 
     def _render(self, job: Job, folder: Path) -> dict[str, Any]:
         seconds = min(3.0, estimate_seconds(parse(job.params["script"], 20000), job.params["speed"]))
@@ -167,4 +186,9 @@ class FakeWorker:
         tone(folder / "sound.wav", seconds)
         (folder / "subtitles.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n", encoding="utf-8")
         files = {"video": "video.mp4", "sound": "sound.wav", "subtitles": "subtitles.srt"}
-        return {"files": files, "seconds": seconds, "frames": int(25 * seconds)}
+        return {
+            "files": files,
+            "seconds": seconds,
+            "frames": int(25 * seconds),
+            "listened": listened(job.params["script"]),
+        }

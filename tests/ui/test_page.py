@@ -273,3 +273,20 @@ def test_another_avatar_can_be_taken_for_the_video(site: Site, visit: Visit, cli
     page.click("#render-avatar [role=option]:has-text('first')")
     steps.open_tab(page, "avatar")
     page.wait_for_selector("#shelf-avatar .fs-chosen b[title='first']")
+
+
+def test_doubtful_sentences_are_shown_and_played_by_one_click(site: Site, visit: Visit) -> None:
+    first, second = "All is well here.", "This one was misheard <b>badly</b>."
+    job_id = site.studio.store.add("speak", "Two sentences", {"voice": "", "text": f"{first} {second}"})
+    page = visit(site.url, locale="en-GB")
+    steps.open_tab(page, "projects")
+    page.check("#projects-only input[value=all]")
+    row = f"[data-job='{job_id}']"
+    page.click(f"{row} [data-do=open]")
+    page.wait_for_selector(f"{row} .fs-listened li")
+    assert page.locator(f"{row} .fs-listened li").count() == 1
+    shown = page.inner_text(f"{row} .fs-listened")
+    assert second in shown and "<i>something else</i>" in shown and first not in shown  # as text, not as HTML
+    page.evaluate(f"document.querySelector(`{row} audio`).muted = true")
+    page.click(f"{row} [data-do=seek]")
+    page.wait_for_function(f"document.querySelector(`{row} audio`).currentTime > 1.25")

@@ -1,0 +1,174 @@
+"""How well what was heard agrees with what should have been said, whatever the writing.
+
+Both sides become sounds first: numbers are read out, Chinese becomes syllables without tones (pinyin),
+other words small Latin letters. Then the two rows of units are aligned with the fewest wrong letters
+(edit distance), so that a near miss (zhi for zi, their for there) costs little and a word that was left
+out or said twice stands out as a whole.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from typing import NamedTuple
+
+from modules.speech.normalise import english_numbers, normalise
+from modules.speech.transcribe import simplified
+
+COMPARED = ("zh", "en", "mixed")
+# A Latin word may be heard as several Chinese syllables (派森 for Python) or cut into other words.
+MOST_MERGED = 4
+# So that of two equal readings the one with a whole unit left out wins over two units heard as one.
+MERGE_COST = 0.5
+
+_UNIT = re.compile(r"[\u4e00-\u9fff]|[a-z]+(?:'[a-z]+)*")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One Chinese syllable or one word in Latin letters: as written, and its sound in letters."""
+
+    written: str
+    sound: str
+
+    @property
+    def latin(self) -> bool:
+        """Whether it is a word in Latin letters."""
+        return self.written.isascii()
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """score: from 1, all heard as asked, to 0, nothing.
+
+    missed, added: the longest stretch that was asked and not heard, or heard and not asked, as written;
+    missed_letters, added_letters: their length in letters of sound.
+    """
+
+    score: float
+    missed: str = ""
+    added: str = ""
+    missed_letters: int = 0
+    added_letters: int = 0
+
+
+class _Step(NamedTuple):
+    """Units [asked, asked_stop) were heard as units [heard, heard_stop); either may be empty."""
+
+    asked: int
+    asked_stop: int
+    heard: int
+    heard_stop: int
+
+
+def units(text: str, language: str) -> list[Unit]:
+    """The units of ``text`` as it is spoken. language: 'zh', 'mixed' or 'en'."""
+    spoken = english_numbers(text) if language == "en" else normalise(simplified(text), "mixed")
+    written: list[str] = _UNIT.findall(spoken.lower().replace("’", "'"))
+    found: list[Unit] = []
+    for latin, run in groupby(written, str.isascii):
+        pieces = list(run)
+        sounds = [piece.replace("'", "") for piece in pieces] if latin else _pinyin(pieces)
+        found += map(Unit, pieces, sounds)
+    return found
+
+
+def _pinyin(characters: Sequence[str]) -> list[str]:
+    """Syllables without tones of neighbouring characters."""
+    from pypinyin import Style, lazy_pinyin
+
+    # A character without a known reading stays itself, one by one (the stubs know of single strings only).
+    return lazy_pinyin("".join(characters), style=Style.NORMAL, errors=list)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=20000)
+def distance(asked: str, heard: str) -> int:
+    """Fewest letters to change, add or remove to make one from the other (Levenshtein)."""
+    row = list(range(len(heard) + 1))
+    for letter in asked:
+        above, row[0] = row[0], row[0] + 1
+        for column, other in enumerate(heard, start=1):
+            above, row[column] = row[column], min(row[column] + 1, row[column - 1] + 1, above + (letter != other))
+    return row[-1]
+
+
+def compare(asked: str, heard: str, language: str) -> Agreement:
+    """How well ``heard`` agrees with ``asked``. language: of what was asked, one of COMPARED."""
+    wanted, got = units(asked, language), units(heard, language)
+    letters = sum(len(unit.sound) for unit in wanted)
+    if not letters:
+        return Agreement(1.0)
+    cost, steps = _align(wanted, got)
+    missed = _longest(_stretches(wanted, ((s.asked, s.asked_stop, s.heard == s.heard_stop) for s in steps)))
+    added = _longest(_stretches(got, ((s.heard, s.heard_stop, s.asked == s.asked_stop) for s in steps)))
+    return Agreement(
+        max(0.0, 1.0 - cost / letters), _written(missed), _written(added), len(_sound(missed)), len(_sound(added))
+    )
+
+
+def _align(wanted: Sequence[Unit], got: Sequence[Unit]) -> tuple[float, list[_Step]]:
+    """The alignment with the fewest wrong letters, and how many these are."""
+    best = [[0.0] * (len(got) + 1) for _ in range(len(wanted) + 1)]
+    came: list[list[_Step | None]] = [[None] * (len(got) + 1) for _ in range(len(wanted) + 1)]
+    for stop in range(len(wanted) + 1):
+        for heard_stop in range(len(got) + 1):
+            if stop or heard_stop:
+                ways = ((best[s.asked][s.heard] + _cost(s, wanted, got), s) for s in _ways(stop, heard_stop))
+                best[stop][heard_stop], came[stop][heard_stop] = min(ways, key=lambda way: way[0])
+    steps: list[_Step] = []
+    step = came[-1][-1]
+    while step is not None:
+        steps.append(step)
+        step = came[step.asked][step.heard]
+    return best[-1][-1], steps[::-1]
+
+
+def _ways(stop: int, heard_stop: int) -> Iterator[_Step]:
+    """Every step that can end at ``stop`` and ``heard_stop``: left out, added, one for one, one for several."""
+    if stop:
+        yield _Step(stop - 1, stop, heard_stop, heard_stop)
+    if heard_stop:
+        yield _Step(stop, stop, heard_stop - 1, heard_stop)
+    if stop and heard_stop:
+        yield _Step(stop - 1, stop, heard_stop - 1, heard_stop)
+        for merged in range(2, MOST_MERGED + 1):
+            if merged <= heard_stop:
+                yield _Step(stop - 1, stop, heard_stop - merged, heard_stop)
+            if merged <= stop:
+                yield _Step(stop - merged, stop, heard_stop - 1, heard_stop)
+
+
+def _cost(step: _Step, wanted: Sequence[Unit], got: Sequence[Unit]) -> float:
+    asked, heard = wanted[step.asked : step.asked_stop], got[step.heard : step.heard_stop]
+    merged = len(asked) + len(heard) - 2 if asked and heard else 0
+    # Syllable stands against syllable; only words in Latin letters may be cut differently.
+    if merged and not any(unit.latin for unit in (*asked, *heard)):
+        return math.inf
+    return distance(_sound(asked), _sound(heard)) + MERGE_COST * merged
+
+
+def _stretches(row: Sequence[Unit], steps: Iterable[tuple[int, int, bool]]) -> Iterator[list[Unit]]:
+    """Neighbouring units of ``row`` whose steps (first, last, alone) say that they stand alone."""
+    for alone, run in groupby((step for step in steps if step[0] < step[1]), key=lambda step: step[2]):
+        if alone:
+            yield [unit for first, last, _ in run for unit in row[first:last]]
+
+
+def _sound(row: Sequence[Unit]) -> str:
+    return "".join(unit.sound for unit in row)
+
+
+def _longest(stretches: Iterable[list[Unit]]) -> list[Unit]:
+    return max(stretches, key=lambda stretch: len(_sound(stretch)), default=[])
+
+
+def _written(row: Sequence[Unit]) -> str:
+    """Units as a user reads them: a space only beside a word in Latin letters."""
+    text = ""
+    for before, unit in zip([None, *row], row, strict=False):
+        text += " " * (before is not None and (before.latin or unit.latin)) + unit.written
+    return text

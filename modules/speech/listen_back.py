@@ -1,0 +1,129 @@
+"""Listening back: is what an engine spoke what it was asked to say, and is it sound?
+
+A short look first: Whisper's network sees no more than the sentence, at a tenth of the usual cost. Only
+what seems wrong then is heard again with the window that the network was trained on, and the better of
+both counts: a listener who understood the sentence once has heard it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from modules import media, weights
+from modules.errors import StudioError
+from modules.media import AudioChunk
+from modules.progress import Progress
+from modules.speech import soundness, transcribe
+from modules.speech.agreement import COMPARED, Agreement, Unit, compare, units
+
+# Silence behind the sentence in the short look.
+SHORT_LOOK_SILENCE = 0.5
+# Whisper writes a unit with less than three tokens on the average; more is going round in circles.
+TOKENS_PER_UNIT = 3
+SPARE_TOKENS = 12
+# A sentence agrees with its text from this score on ...
+GOOD_SCORE = 0.75
+# ... unless a stretch of so many letters of sound was left out or added (a word of two syllables).
+STRETCH = 5
+_VOWELS = re.compile(r"[aeiouy]+")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What listening back to one sentence found.
+
+    heard: as understood, or None when nobody could listen (no recogniser, or a language it cannot compare);
+    score: agreement of heard and asked, 1 to 0; doubts: what is wrong, in the words of ``soundness.faults``
+    and: missed, added, different; missed, added: the stretches, as written.
+    """
+
+    heard: str | None
+    score: float
+    doubts: tuple[str, ...]
+    missed: str = ""
+    added: str = ""
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a person should listen to it."""
+        return bool(self.doubts)
+
+    @property
+    def rank(self) -> float:
+        """Higher is better, to choose among several tries of one sentence."""
+        return self.score - len(self.doubts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {**asdict(self), "doubts": list(self.doubts)}
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Verdict:
+        """From the JSON form."""
+        return cls(**{**stored, "doubts": tuple(stored["doubts"])})
+
+
+class Listener:
+    """Listens with the recogniser if its weights are here, and looks at the signal in any case."""
+
+    def __init__(self, models_dir: Path, threads: int) -> None:
+        self._transcriber: transcribe.Transcriber | None = None
+        if _has_weights(models_dir):
+            self._transcriber = transcribe.Transcriber(models_dir, threads)
+
+    @property
+    def understands(self) -> bool:
+        """Whether there is a recogniser."""
+        return self._transcriber is not None
+
+    def __call__(self, speech: AudioChunk, text: str, language: str, speed: float, progress: Progress) -> Verdict:
+        """Judge the speech of one sentence. speed: the speed that was asked for; progress: a way to cancel."""
+        sound, rate = speech.samples, speech.sample_rate
+        asked = units(text, language) if language in COMPARED else []
+        wrong = soundness.faults(sound, rate, syllables(asked), speed)
+        if self._transcriber is None or not asked or "silent" in wrong:
+            return Verdict(None, 0.0 if "silent" in wrong else 1.0, wrong)
+        narrow = media.resample(sound, rate, transcribe.SAMPLE_RATE)
+        most = TOKENS_PER_UNIT * len(asked) + SPARE_TOKENS
+        heard_as = "en" if language == "en" else "zh"
+        heard, agreement = "", Agreement(-1.0)
+        for window in (len(narrow) / transcribe.SAMPLE_RATE + SHORT_LOOK_SILENCE, transcribe.WINDOW):
+            progress.at(0.0)
+            understood = self._transcriber.hear(narrow, heard_as, window, most)
+            found = compare(text, understood, language)
+            if found.score > agreement.score:
+                heard, agreement = understood, found
+            if not differences(agreement):
+                break
+        return Verdict(heard, agreement.score, (*differences(agreement), *wrong), agreement.missed, agreement.added)
+
+    def close(self) -> None:
+        """Give the recogniser's memory back; the next sentence opens it again."""
+        if self._transcriber is not None:
+            self._transcriber.close()
+
+
+def differences(agreement: Agreement) -> tuple[str, ...]:
+    """Why an agreement is not good enough: any of missed, added, different."""
+    found = {
+        "missed": agreement.missed_letters >= STRETCH,
+        "added": agreement.added_letters >= STRETCH,
+        "different": agreement.score < GOOD_SCORE,
+    }
+    return tuple(name for name, wrong in found.items() if wrong)
+
+
+def syllables(asked: list[Unit]) -> int:
+    """About how many syllables the units have: one a Chinese character, one a group of vowels."""
+    return sum(max(1, len(_VOWELS.findall(unit.sound))) if unit.latin else 1 for unit in asked)
+
+
+def _has_weights(models_dir: Path) -> bool:
+    try:
+        weights.folder(models_dir, transcribe.WEIGHTS)
+    except StudioError:
+        return False
+    return True

@@ -1,0 +1,95 @@
+"""Careful speaking: a sentence is listened back to, and spoken again in another way where it seems wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from modules import media
+from modules.media import PAUSE, AudioChunk, Phone
+from modules.progress import Progress
+from modules.speech.listen_back import Listener, Verdict
+from modules.voice_clone.base import EnrolledVoice, VoiceEngine, VoiceEngineInfo
+
+# How often a doubtful sentence is spoken again; the best of all tries is kept.
+MORE_TRIES = 2
+SLOWER = (0.92, 0.85)
+CLAUSE_PAUSE = 0.12
+# A clause of a few letters alone is spoken worse than inside its sentence.
+SHORTEST_CLAUSE = 4
+
+_CLAUSE = re.compile(r"[^，,、：:—]*[，,、：:—]+|[^，,、：:—]+$")
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One way to speak a sentence: in these pieces, with these options."""
+
+    pieces: tuple[str, ...]
+    options: Mapping[str, Any]
+
+
+def speak(
+    engine: VoiceEngine,
+    voice: EnrolledVoice,
+    text: str,
+    language: str,
+    options: Mapping[str, Any],
+    listener: Listener,
+    progress: Progress,
+) -> tuple[AudioChunk, Verdict]:
+    """The best of at most 1 + MORE_TRIES ways to speak a sentence, and what was heard then."""
+    tries: list[tuple[AudioChunk, Verdict]] = []
+    for way in _ways(engine.info, text, options):
+        progress.at(0.0)
+        chunk = _spoken(engine, voice, language, way)
+        progress.at(0.0)
+        verdict = listener(chunk, text, language, way.options.get("speed", 1.0), progress)
+        tries.append((chunk, verdict))
+        if not verdict.doubtful:
+            break
+    return max(tries, key=lambda one: one[1].rank)
+
+
+def _spoken(engine: VoiceEngine, voice: EnrolledVoice, language: str, way: _Way) -> AudioChunk:
+    rate = engine.info.sample_rate
+    pause = AudioChunk(np.zeros(round(CLAUSE_PAUSE * rate), np.float32), rate, (Phone(PAUSE, 0.0, CLAUSE_PAUSE),))
+    chunks: list[AudioChunk] = []
+    for piece in way.pieces:
+        chunks += [pause] * bool(chunks)
+        chunks += engine.speak(voice, piece, language, way.options)
+    return media.collect(chunks)
+
+
+def _ways(info: VoiceEngineInfo, text: str, options: Mapping[str, Any]) -> list[_Way]:
+    """As asked; then with other seeds where the engine has them, else clause by clause, and slower."""
+    controls = {option.name: option for option in info.options}
+    asked = _Way((text,), options)
+
+    def changed(name: str, value: float) -> _Way:
+        control = controls[name]
+        return _Way((text,), {**options, name: min(max(value, control.minimum), control.maximum)})
+
+    if "seed" in controls:
+        seed = options.get("seed", controls["seed"].default)
+        return [asked, *(changed("seed", seed + more) for more in range(1, MORE_TRIES + 1))]
+    clauses = _clauses(text)
+    others = [_Way(clauses, options)] if len(clauses) > 1 else []
+    if "speed" in controls:
+        others += [changed("speed", options.get("speed", 1.0) * slower) for slower in SLOWER]
+    return [asked, *others[:MORE_TRIES]]
+
+
+def _clauses(text: str) -> tuple[str, ...]:
+    """The sentence cut at its commas; clauses that are too short stay with their neighbour."""
+    clauses: list[str] = []
+    for clause in _CLAUSE.findall(text):
+        if clauses and min(len(clauses[-1]), len(clause)) < SHORTEST_CLAUSE:
+            clauses[-1] += clause
+        else:
+            clauses.append(clause)
+    return tuple(clauses)
