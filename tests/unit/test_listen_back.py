@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from modules import media, pipeline, script
+from modules import pipeline, script
 from modules.errors import Cancelled
 from modules.jobs import listened
 from modules.media import AudioChunk
