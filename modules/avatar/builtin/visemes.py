@@ -76,7 +76,10 @@ class Wish:
 
 
 class Mouth:
-    """How one person's mouth opens and widens, measured on (N, 116, 3) ``lower`` faces at (N,) ``frames``."""
+    """How one person's mouth opens and widens, measured on (N, 116, 3) ``lower`` faces at (N,) ``frames``.
+
+    speed: how far it opens or closes within a frame when it is quick, in eye distances.
+    """
 
     def __init__(self, space: ShapeSpace, lower: np.ndarray, frames: np.ndarray) -> None:
         self._space = space
@@ -92,7 +95,7 @@ class Mouth:
         self._slope = float(np.polyfit(gap[speaking], width[speaking], 1)[0])
         self._widths = np.sort(width[speaking] - self._slope * gap[speaking])
         steps = np.abs(np.diff(gap))[np.diff(frames) == 1]
-        self._speed = max(LEAST_SPEED, float(np.quantile(steps, SPEED_QUANTILE)) if len(steps) else 0.0)
+        self.speed = max(LEAST_SPEED, float(np.quantile(steps, SPEED_QUANTILE)) if len(steps) else 0.0)
         self._shut = float(np.median(gap[gap <= CLOSED])) if (gap <= CLOSED).any() else 0.0
         self._rests_closed = bool(_measures(space.decode(space.rest[None]))[0, 0] < CLOSED)
 
@@ -137,7 +140,7 @@ class Mouth:
             return wanted
         place = np.arange(len(wanted))
         distance = np.abs(place[:, None] - np.flatnonzero(shut)[None]).min(1)
-        return np.minimum(wanted, self._shut + self._speed * distance)
+        return np.minimum(wanted, self._shut + self.speed * distance)
 
 
 def _measures(points: np.ndarray) -> np.ndarray:
