@@ -9,6 +9,7 @@ EYE_OUTER_LEFT, EYE_OUTER_RIGHT = 33, 263
 LIP_INNER_TOP, LIP_INNER_BOTTOM = 13, 14
 MOUTH_LEFT, MOUTH_RIGHT = 61, 291
 FOREHEAD, CHIN, NOSE_BRIDGE = 10, 152, 168
+TEMPLES = (234, 454)
 
 LIPS_OUTER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 """The outer lip contour, closed, going round."""
@@ -55,6 +56,22 @@ LOWER_FACE_OUTLINE = (
 
 MIRRORED_PAIRS = ((33, 263), (133, 362), (127, 356), (54, 284), (103, 332), (162, 389), (21, 251), (70, 300))
 """(left, right) partners whose difference points along the head's own x axis."""
+
+LEFT_EYE_UPPER = (33, 246, 161, 160, 159, 158, 157, 173, 133)
+LEFT_EYE_LOWER = (33, 7, 163, 144, 145, 153, 154, 155, 133)
+RIGHT_EYE_UPPER = (362, 398, 384, 385, 386, 387, 388, 466, 263)
+RIGHT_EYE_LOWER = (362, 382, 381, 380, 374, 373, 390, 249, 263)
+"""The edges of the lids from each eye's left corner to its right one; equal places face each other."""
+
+LEFT_BROW_LOWER = (46, 53, 52, 65, 55)
+RIGHT_BROW_LOWER = (285, 295, 282, 283, 276)
+"""The lower edges of the brows, left to right."""
+
+FACE_OVAL = (
+    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
+    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+)
+"""The outline of the face, closed, going round from the forehead."""
 
 # Where the attention model's refined outputs go among the 468 points, in the order of its outputs.
 REFINED_LIPS = (

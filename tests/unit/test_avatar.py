@@ -12,7 +12,7 @@ import pytest
 from modules import media
 from modules.avatar import compositor
 from modules.avatar.base import BaseLoop, FaceFrame
-from modules.avatar.builtin.articulation import moved_shapes, movements
+from modules.avatar.builtin.articulation import movements
 from modules.avatar.builtin.crops import CropStore, CropWriter
 from modules.avatar.builtin.ears import hear
 from modules.avatar.builtin.features import (
@@ -323,17 +323,6 @@ def test_rule_based_movement_follows_the_vowels() -> None:
     assert np.corrcoef(opened, wanted)[0, 1] > 0.6
     assert opened.max() < 0.2
     assert opened.min() >= 0
-
-
-def test_rule_based_shapes_open_by_what_is_asked() -> None:
-    points, _ = FaceTracker().follow(draw_face(Pose()))
-    assert points is not None
-    rest = points[:, :2] / np.linalg.norm(points[33, :2] - points[263, :2])
-    moved = moved_shapes(rest, np.array([0.0, 0.1]), np.zeros(2))
-    assert np.abs(moved[0] - rest[list(LOWER)]).max() < 1e-9
-    assert opening(moved)[1] - opening(moved)[0] == pytest.approx(0.1, abs=0.02)
-    chin = LOWER.index(152)
-    assert 0.04 < moved[1, chin, 1] - moved[0, chin, 1] < 0.1
 
 
 def test_lips_never_cross_and_open_no_further_than_pixels_reach() -> None:

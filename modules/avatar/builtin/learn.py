@@ -31,21 +31,23 @@ def learn(footage: media.Footage, track: Track, loop: BaseLoop, folder: Path, ea
     frames = choose_frames(track, loop)
     landmarks = track.landmarks[frames]
     shapes = face_shapes(landmarks, frames)
-    boxes = mouth_boxes(shapes, footage.width, footage.height)[1]
+    still = footage.kind == "photo"
+    size = footage.width, footage.height
+    boxes = photo.stored_boxes(landmarks, *size) if still else mouth_boxes(shapes, *size)[1]
     store_crops(footage, frames, boxes, folder, progress.part(0.0, STORING_SHARE))
     sound, start = _sound(footage, int(frames[0]), int(frames[-1]) + 1)
     heard = hear(sound)
     times = (frames + 0.5) / media.FRAME_RATE - start
     spoken = heard.spoken_at(times)
     if spoken.sum() < MIN_SPEECH_SECONDS * media.FRAME_RATE:
-        photo.save(folder, frames, landmarks, footage.width, footage.height)
+        photo.save(folder, frames, landmarks, *size, still)
         return
     hearing_progress = progress.part(STORING_SHARE, HEARING_SHARE)
     hearing = Hearing(ears.states(sound, progress=hearing_progress), heard.mel)
     space = ShapeSpace.fit(shapes.lower, ~spoken)
     codes = space.encode(shapes.lower)
     speech = SpeechToShape.fit(hearing, heard.spoken, times, frames, codes, space, progress.part(HEARING_SHARE, 1.0))
-    PersonModel(frames, landmarks, np.array([footage.width, footage.height]), space, speech).save(folder)
+    PersonModel(frames, landmarks, np.array(size), space, speech).save(folder)
 
 
 def store_crops(footage: media.Footage, frames: np.ndarray, boxes: list[Box], folder: Path, progress: Progress) -> None:

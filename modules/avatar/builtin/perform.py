@@ -123,9 +123,11 @@ class PreviewPerformance:
         heard = hear(at_hearing_rate(window.samples, window.sample_rate))
         opening, rounding = movements(heard.mel, heard.spoken, window.times)
         share = gate(heard.spoken_at(window.times))
-        inside = slice(window.before, window.before + window.count)
-        bases = stored_bases(self._preview.frames, self._loop, self._first + window.first, window.count)
-        return self._preview.plan(bases, (opening * share)[inside], (rounding * share)[inside])
+        first = self._first + window.first - window.before
+        numbers = np.arange(first, first + len(share))
+        bases = stored_bases(self._preview.frames, self._loop, first, len(share))
+        planned = self._preview.plan(numbers, bases, opening * share, rounding * share)
+        return planned[window.before : window.before + window.count]
 
     def draw(self, planned: Any) -> Drawn:
         """See Performance."""

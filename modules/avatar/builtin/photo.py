@@ -1,45 +1,66 @@
-"""Preview quality: a mouth moved by warping the picture itself, with a drawn inside where it opens."""
+"""Preview quality: one picture made to speak by rule. Nothing is learnt and no mouth is taken from elsewhere.
+
+A photo is moved as a whole (sway), blinks (eyelids) and speaks (skin, mouth); in footage in which nobody
+speaks only the mouth is moved, because the rest moves by itself. All displacements are put together on a
+coarse grid first, so that every pixel is read from the picture just once and stays as sharp as it was.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
+from scipy.signal import lfilter
 
-from modules.avatar.builtin.articulation import LOWER, moved_shapes
+from modules.avatar.builtin import eyelids, mouth, sway
 from modules.avatar.builtin.crops import CropStore
 from modules.avatar.builtin.footage import mouth_boxes
-from modules.avatar.builtin.shapes import CLOSED, face_shapes, smooth_runs
-from modules.avatar.builtin.warp import ANCHORS, GRID, Box, Crop, border, feather, sample, warp_maps
+from modules.avatar.builtin.shapes import face_shapes, smooth_runs
+from modules.avatar.builtin.skin import Axes, Grid, Move, Skin, Weights, read
+from modules.avatar.builtin.tones import Tones, measure
+from modules.avatar.builtin.warp import Box, Crop, feather
 from modules.errors import StudioError
 from modules.face import landmarks as at
-from modules.face.geometry import eye_distance
+from modules.media import FRAME_RATE
 
 MODEL = "photo.npz"
-VERSION = 1
-INNER = [*at.LIPS_INNER_UPPER, *at.LIPS_INNER_LOWER[-2:0:-1]]
+VERSION = 2
 POINTS_SIGMA = 0.8
-# An open mouth in the picture shows real teeth: they may be stretched and covered only so far.
-OPEN_GROWTH, OPEN_MORE = 1.3, 0.02
-TEETH_HEIGHT, TEETH_EDGE = 0.055, 0.008
-SOFT_EDGE = 0.008
-CAVITY_BGR, TEETH_BGR = (42.0, 34.0, 74.0), (150.0, 168.0, 180.0)
+GRID_STEP = 0.03  # eye distances
+# The upper and the lower face differ between the corners of the mouth and so far down (eye distances).
+BESIDE_LIPS, BELOW_LIPS = 0.06, 0.6
+# Half the length in eye distances by which the motion of the mouth's axes is measured.
+SPAN = 0.25
+# A nod follows the speech this slowly.
+STRESS_SECONDS = 0.3
+# Where less than this share of the motion arrives, the patch fades into the frame.
+FADE = 0.06
 
 
-def save(folder: Path, frames: np.ndarray, landmarks: np.ndarray, width: int, height: int) -> None:
-    """Keep what drawing needs beside the crops: (N,) frame numbers and (N, 478, 3) landmarks."""
+def stored_boxes(landmarks: np.ndarray, width: int, height: int) -> list[Box]:
+    """What to keep of a photo with a face at (1, 478, 3) ``landmarks``: all that can move."""
+    return [sway.head_box(points, width, height) for points in landmarks]
+
+
+def save(folder: Path, frames: np.ndarray, landmarks: np.ndarray, width: int, height: int, still: bool) -> None:
+    """Keep what drawing needs beside the crops: (N,) frame numbers and (N, 478, 3) landmarks; still: of a photo."""
     with open(folder / MODEL, "wb") as file:
-        np.savez(file, version=VERSION, frames=frames, landmarks=landmarks, size=np.array([width, height]))
+        size = np.array([width, height])
+        np.savez(file, version=VERSION, frames=frames, landmarks=landmarks, size=size, still=still)
 
 
 @dataclass(frozen=True)
 class Preview:
-    """One frame to draw: the number of its stored frame, and the LOWER points (116, 2) in frame pixels."""
+    """One frame to draw: the number of its stored frame, what the mouth does, and for a photo
+    the head's pose (7,) (see sway.poses) and how far the lids are closed.
+    """
 
     base: int
-    goal: np.ndarray
+    move: Move
+    pose: np.ndarray | None
+    lids: float
 
 
 class LoadedPreview:
@@ -48,77 +69,155 @@ class LoadedPreview:
     def __init__(self, folder: Path) -> None:
         try:
             with np.load(folder / MODEL, allow_pickle=False) as data:
-                self.frames, landmarks, size = data["frames"], data["landmarks"], data["size"]
+                self.frames, landmarks = data["frames"], data["landmarks"].astype(np.float64)
+                self._width, self._height = data["size"].tolist()
+                self.still = bool(data["still"])
         except (OSError, ValueError, KeyError) as error:
             raise StudioError("avatar_broken", name=MODEL) from error
-        self.crops = CropStore(folder)
-        self.shapes = face_shapes(landmarks, self.frames)
-        self.points = smooth_runs(landmarks[:, :, :2], self.frames, POINTS_SIGMA)
-        self.boxes: list[Box] = mouth_boxes(self.shapes, *size.tolist())[0]
-        self.light = self._skin_light()
+        self._crops = CropStore(folder)
+        self._landmarks = landmarks
+        self._points = smooth_runs(landmarks[:, :, :2], self.frames, POINTS_SIGMA)
+        self._tones = measure(self._crops[0], self._points[0])
+        self._photo = self._prepared_photo() if self.still else None
+        shapes = face_shapes(landmarks, self.frames)
+        self._boxes = mouth_boxes(shapes, self._width, self._height)[0]
 
-    def plan(self, bases: np.ndarray, opening: np.ndarray, rounding: np.ndarray) -> list[Preview]:
-        """Previews for (T,) stored frame numbers with their ``opening`` and ``rounding`` (T,) in eye distances."""
-        planned = []
-        for base, opened, rounded in zip(bases.tolist(), opening, rounding, strict=True):
-            rest = self.shapes.points[base]
-            own = float(np.linalg.norm(rest[at.LIP_INNER_TOP, :2] - rest[at.LIP_INNER_BOTTOM, :2]))
-            change = opened if own < CLOSED else float(np.clip(opened, 0, OPEN_GROWTH * own + OPEN_MORE)) - own
-            flat = moved_shapes(rest[:, :2], np.array([change]), np.array([rounded]))
-            shape = np.concatenate([flat, rest[None, LOWER, 2:]], -1)
-            planned.append(Preview(base, self.shapes.motion.to_picture(shape, np.array([base]))[0, :, :2]))
-        return planned
+    def plan(self, numbers: np.ndarray, bases: np.ndarray, opening: np.ndarray, rounding: np.ndarray) -> list[Preview]:
+        """Previews for output frames ``numbers`` (T,), carried by the stored frames ``bases`` (T,).
+
+        opening, rounding: (T,) in eye distances, as articulation.movements gives them.
+        """
+        points = self._points[bases]
+        own = np.linalg.norm(points[:, at.LIP_INNER_TOP] - points[:, at.LIP_INNER_BOTTOM], axis=1)
+        own = own / np.linalg.norm(points[:, at.EYE_OUTER_LEFT] - points[:, at.EYE_OUTER_RIGHT], axis=1)
+        moves = [Move(float(change), float(rounded)) for change, rounded in zip(opening - own, rounding, strict=True)]
+        if not self.still:
+            return [Preview(base, move, None, 0.0) for base, move in zip(bases.tolist(), moves, strict=True)]
+        keep = np.exp(-1 / (STRESS_SECONDS * FRAME_RATE))
+        stress = lfilter([1 - keep], [1, -keep], opening) / np.max(opening, initial=1e-6)
+        previews = zip(
+            bases.tolist(), moves, sway.poses(numbers, stress), eyelids.closures(numbers).tolist(), strict=True
+        )
+        return [Preview(*preview) for preview in previews]
 
     def draw(self, preview: Preview) -> tuple[np.ndarray, np.ndarray, Box]:
         """(h, w, 3) uint8 BGR patch, its (h, w) uint8 mask, and where it lies in the frame."""
-        box, points = self.boxes[preview.base], self.points[preview.base]
-        eyes = float(eye_distance(points))
-        moved = points.copy()
-        moved[LOWER] = preview.goal
-        rim = border(box)
-        (map_x, map_y) = warp_maps(
-            np.concatenate([moved[ANCHORS], rim]),
-            [np.concatenate([points[ANCHORS], rim])],
-            box,
-            max(6, round(GRID * eyes)),
-        )[0]
-        crop = self.crops[preview.base]
-        picture = sample(crop, map_x, map_y)
-        own = np.linalg.norm(points[at.LIP_INNER_TOP] - points[at.LIP_INNER_BOTTOM]) / eyes
-        if own < CLOSED:
-            picture = self._with_inside(picture, moved - box.corner, eyes)
-        return picture, feather(box, eyes), box
+        face = self._photo
+        if face is None:
+            face = _Face.of(self._crops[preview.base], self._points[preview.base], self._boxes[preview.base])
+        return face.drawn(preview, self._tones), face.mask, face.box
 
-    def _with_inside(self, picture: np.ndarray, points: np.ndarray, eyes: float) -> np.ndarray:
-        """The picture with a dark mouth and upper teeth between the inner lips; points in its own pixels."""
-        height, width = picture.shape[:2]
-        inside = np.zeros((height, width), np.uint8)
-        cv2.fillPoly(inside, [np.round(points[INNER] * 16).astype(np.int32)], 255, shift=4, lineType=cv2.LINE_AA)
-        share = cv2.GaussianBlur(inside, (0, 0), max(SOFT_EDGE * eyes, 0.5)).astype(np.float32)[..., None] / 255
-        corners = points[[at.LIPS_INNER_UPPER[0], at.LIPS_INNER_UPPER[-1]]]
-        axis = corners[1] - corners[0]
-        half = max(float(np.linalg.norm(axis)) / 2, 1.0)
-        axis = axis / (2 * half)
-        y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-        x, y = x - corners.mean(0)[0], y - corners.mean(0)[1]
-        across = np.abs(x * axis[0] + y * axis[1]) / half
-        down = y * axis[0] - x * axis[1]
-        top, bottom = ((points[at.LIP_INNER_TOP] - corners.mean(0)), (points[at.LIP_INNER_BOTTOM] - corners.mean(0)))
-        roof, floor = float(top[1] * axis[0] - top[0] * axis[1]), float(bottom[1] * axis[0] - bottom[0] * axis[1])
-        depth = np.clip((down - roof) / max(floor - roof, 1.0), 0, 1)
-        shadow = (0.6 + 0.6 * depth) * (1 - 0.55 * np.minimum(across, 1) ** 2)
-        cavity = np.array(CAVITY_BGR, np.float32) * shadow[..., None]
-        edge = roof + min(TEETH_HEIGHT * eyes, 0.6 * (floor - roof)) * (1 - 0.5 * across**2)
-        teeth = 1 / (1 + np.exp(np.clip((down - edge) / (TEETH_EDGE * eyes), -30, 30)))
-        teeth = (teeth * np.clip(1.1 - across, 0, 1) ** 0.6)[..., None]
-        shade = (0.62 + 0.38 * np.clip((down - roof) / (0.4 * TEETH_HEIGHT * eyes), 0, 1))[..., None]
-        drawn = (cavity * (1 - teeth) + np.array(TEETH_BGR, np.float32) * shade * teeth) * self.light
-        return np.clip(picture * (1 - share) + drawn * share + 0.5, 0, 255).astype(np.uint8)
+    def _prepared_photo(self) -> _Face:
+        crop, points = self._crops[0], self._landmarks[0]
+        height, width = crop.pixels.shape[:2]
+        box = Box(crop.left, crop.top, crop.left + width, crop.top + height)
+        body_grid = _grid(points[:, :2], box)
+        body = sway.Body.of(points, body_grid, self._width, self._height)
+        return _Face.of(crop, points[:, :2], box, body, eyelids.lid_patches(crop, points[:, :2], self._tones))
 
-    def _skin_light(self) -> float:
-        """How bright the cheeks are against a usual face: what is drawn gets the same light."""
-        crop: Crop = self.crops[0]
-        gray = cv2.cvtColor(crop.pixels, cv2.COLOR_BGR2GRAY)
-        places = np.round(self.points[0][[205, 425]] - (crop.left, crop.top)).astype(int)
-        values = [float(gray[np.clip(y, 0, gray.shape[0] - 1), np.clip(x, 0, gray.shape[1] - 1)]) for x, y in places]
-        return float(np.clip(np.mean(values) / 150, 0.35, 1.25))
+
+def _grid(points: np.ndarray, box: Box) -> Grid:
+    return Grid(box, max(4, round(GRID_STEP * sway.head_axes(points).unit)))
+
+
+@dataclass(frozen=True)
+class _Face:
+    """A picture with a face, and all that stays the same however it moves."""
+
+    crop: Crop
+    box: Box
+    grid: Grid
+    skin: Skin
+    weights: Weights
+    body: sway.Body | None
+    lids: dict[float, list[Crop]]
+
+    @classmethod
+    def of(
+        cls,
+        crop: Crop,
+        points: np.ndarray,
+        box: Box,
+        body: sway.Body | None = None,
+        lids: dict[float, list[Crop]] | None = None,
+    ) -> _Face:
+        grid = _grid(points, box)
+        skin = Skin(points)
+        return cls(crop, box, grid, skin, skin.weights(skin.axes.local(grid.nodes)), body, lids or {})
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """(h, w) uint8: everything that moves; 0 where nothing ever does."""
+        if self.body is None:
+            return feather(self.box, self.skin.axes.unit)
+        reach = np.maximum(self.body.reach, self.weights.jaw)
+        mask = 255 * np.clip(self.grid.dense(reach / FADE, self.box), 0, 1)
+        return np.asarray(np.round(mask).astype(np.uint8))
+
+    def drawn(self, preview: Preview, look: Tones) -> np.ndarray:
+        """(h, w, 3) uint8 BGR picture of ``box`` with everything in ``preview`` done."""
+        swayed = np.zeros((*self.grid.shape, 2))
+        if self.body is not None and preview.pose is not None:
+            swayed = self.body.moved(preview.pose)
+        unswayed = self.grid.nodes + self.grid.inverse(swayed)
+        axes = self._carried_axes(swayed)
+        rest = self.skin.axes
+        upper, lower = (axes.local(self._carried(rest.picture(edge), swayed)) for edge in self.skin.lips(preview.move))
+        origins = self.grid.dense(self._origins(preview.move, unswayed, False), self.box)
+        self._put_lower(origins, self._origins(preview.move, unswayed, True), axes, (upper + lower) / 2)
+        crop = self._with_lids(preview.lids)
+        picture = read(crop.pixels, origins - np.array([crop.left, crop.top], np.float32))
+        opening = mouth.Opening(upper, lower, preview.move, self.skin.rest, self.skin.own_opening)
+        mouth.paint(picture, self.box.corner, axes, opening, look, mouth.Original(self.crop, rest))
+        return picture
+
+    def _origins(self, move: Move, unswayed: np.ndarray, lower: bool) -> np.ndarray:
+        """(rows, columns, 2) where in the picture each node comes from, as part of the lower or the upper face."""
+        displaced = self.skin.axes.vector(self.skin.moved(self.weights, move, lower))
+        return np.asarray(unswayed + self.grid.at(self.grid.inverse(displaced), unswayed))
+
+    def _carried(self, points: np.ndarray, swayed: np.ndarray) -> np.ndarray:
+        """(..., 2) where ``points`` in pixels are when the body has moved."""
+        return np.asarray(points + self.grid.at(swayed, points))
+
+    def _carried_axes(self, swayed: np.ndarray) -> Axes:
+        """The mouth's axes when the body has moved: what is fixed to the upper jaw stays at its place on them."""
+        axes = self.skin.axes
+        ends = axes.picture(np.array([[-SPAN, 0.0], [SPAN, 0.0]]))
+        left, right = self._carried(ends, swayed)
+        return Axes.of(left, right, float(np.linalg.norm(right - left)) / (2 * SPAN))
+
+    def _put_lower(self, origins: np.ndarray, lower: np.ndarray, axes: Axes, middle: np.ndarray) -> None:
+        """Take what lies under the line ``middle`` (S, 2) between the lips from the lower face instead.
+
+        Only round the lips: further away both fields say the same.
+        """
+        edges = axes.picture(middle) - self.box.corner
+        reach = axes.unit * np.array([BESIDE_LIPS, BELOW_LIPS])
+        left, top = np.maximum(np.floor(edges.min(0) - reach[0]), 0).astype(int).tolist()
+        right, bottom = np.ceil(edges.max(0) + reach).astype(int).tolist()
+        part = Box(
+            self.box.left + left,
+            self.box.top + top,
+            min(self.box.left + right, self.box.right),
+            min(self.box.top + bottom, self.box.bottom),
+        )
+        if part.width <= 0 or part.height <= 0:
+            return
+        pixels = np.stack(np.meshgrid(np.arange(part.left, part.right), np.arange(part.top, part.bottom)), -1)
+        local = axes.local(pixels)
+        under = local[..., 1] > np.interp(local[..., 0], middle[:, 0], middle[:, 1])
+        target = origins[top : top + part.height, left : left + part.width]
+        target[under] = self.grid.dense(lower, part)[under]
+
+    def _with_lids(self, level: float) -> Crop:
+        """The picture with its lids closed as far as ``level``, one of eyelids.LEVELS or 0."""
+        patches = self.lids.get(level, [])
+        if not patches:
+            return self.crop
+        pixels = self.crop.pixels.copy()
+        for patch in patches:
+            height, width = patch.pixels.shape[:2]
+            left, top = patch.left - self.crop.left, patch.top - self.crop.top
+            pixels[top : top + height, left : left + width] = patch.pixels
+        return Crop(pixels, self.crop.left, self.crop.top)
