@@ -23,7 +23,7 @@ from modules.avatar.builtin.features import (
     power_spectrum,
     whisper_mel,
 )
-from modules.avatar.builtin.footage import MAX_FRAMES, choose_frames, choose_loop
+from modules.avatar.builtin.footage import choose_loop
 from modules.avatar.builtin.listen import LIVE, STEADY, Pace, windows
 from modules.avatar.builtin.plan import GROW, GROW_MORE, LOWER_LIP, UPPER_LIP, _lips_apart
 from modules.avatar.builtin.regress import KernelRegression, Statistics, adapt
@@ -61,21 +61,6 @@ def test_the_longest_usable_passage_carries_the_output() -> None:
     with pytest.raises(StudioError) as error:
         choose_loop(track_of([False] * 9))
     assert error.value.code == "face_unusable"
-
-
-def test_of_a_very_long_passage_the_most_frontal_part_is_taken() -> None:
-    yaw = [25.0] * 1000 + [2.0] * MAX_FRAMES + [25.0] * 500
-    track = track_of([True] * len(yaw), yaw)
-    loop = choose_loop(track)
-    assert loop == BaseLoop(1000, 1000 + MAX_FRAMES)
-    assert len(choose_frames(track, loop)) == MAX_FRAMES
-
-
-def test_unusable_frames_are_never_learnt_from() -> None:
-    usable = [True] * 100 + [False] * 5 + [True] * 100 + [False] * 30 + [True] * 50
-    frames = choose_frames(track_of(usable), choose_loop(track_of(usable)))
-    assert np.array(usable)[frames].all()
-    assert len(frames) == 250
 
 
 def test_paste_leaves_everything_outside_the_mask_bit_for_bit() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from modules import media, weights
-from modules.avatar.builtin.features import HOP, MEL_RATE, SAMPLE_RATE, WhisperEncoder, log_mel, loudness
+from modules.avatar.builtin.features import HOP, MEL_RATE, SAMPLE_RATE, Hearing, WhisperEncoder, log_mel, loudness
 from modules.avatar.builtin.silence import speaking
+from modules.avatar.builtin.sounds import sound_groups
 from modules.progress import Progress
 
 WHISPER = "whisper-base"
@@ -48,6 +49,13 @@ class Ears:
         if self._encoder is None:
             self._encoder = WhisperEncoder(weights.folder(self._models_dir, WHISPER), self._threads)
         return self._encoder.states(sound, in_haste, progress)
+
+    def hearing(
+        self, sound: np.ndarray, mel: np.ndarray, in_haste: bool = False, progress: Progress | None = None
+    ) -> Hearing:
+        """All features of 16 kHz ``sound``, whose log-mel is known."""
+        states = self.states(sound, in_haste, progress)
+        return Hearing(states, mel, sound_groups(states))
 
     def unload(self) -> None:
         """Give the encoder's memory back."""

@@ -35,10 +35,12 @@ class Hearing:
     """One sound's raw features.
 
     whisper: (T50, 512) float32 at 50 a second. mel: (T100, 40) float32 log energies at 100 a second.
+    sounds: (T50, 14) float32 shares of the groups of speech sounds (sounds.GROUPS).
     """
 
     whisper: np.ndarray
     mel: np.ndarray
+    sounds: np.ndarray
 
 
 @cache

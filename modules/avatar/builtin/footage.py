@@ -5,15 +5,25 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from modules.avatar.base import BaseLoop
-from modules.avatar.builtin.shapes import LIP_COUNT, FaceShapes
+from modules.avatar.builtin.shapes import LIP_COUNT, FaceShapes, opening
 from modules.avatar.builtin.warp import Box
 from modules.errors import StudioError
 from modules.face import landmarks as at
+from modules.face.geometry import eye_distance
 from modules.face.track import Track
 
-MAX_FRAMES = 1500
+# Frames whose pictures are kept: those that carry the output, and more of them to take mouths from.
+MAX_LOOP, MAX_FRAMES = 1000, 1500
+# Frames that are learnt from: five minutes.
+MAX_TAUGHT = 7500
+# Footage is chosen in pieces of this many frames; their variety is judged by every so many of them.
+PIECE, EVERY = 50, 5
+# At an end of the loop the head's motion turns back: within so many frames of it, at the stillest moment.
+MAX_TRIM, TRIM_SHARE = 50, 0.15
+STILL_SIGMA = 2.0
 # A loop shorter than this is worth lengthening over short gaps in the track.
 SHORT_LOOP = 250
 MAX_GAP = 10
@@ -29,7 +39,10 @@ def runs(usable: np.ndarray) -> list[tuple[int, int]]:
 
 
 def choose_loop(track: Track) -> BaseLoop:
-    """The passage that carries the output: the longest usable one, at most MAX_FRAMES, the most frontal part."""
+    """The passage that carries the output: the longest usable one, at most MAX_LOOP of it, the most frontal part.
+
+    It begins and ends where the head is stillest, for there its motion turns back.
+    """
     usable = track.usable
     if not usable.any():
         raise StudioError("face_unusable")
@@ -41,22 +54,64 @@ def choose_loop(track: Track) -> BaseLoop:
                 bridged[before:after] = True
         passages = runs(bridged)
     start, stop = max(passages, key=lambda run: run[1] - run[0])
-    if stop - start > MAX_FRAMES:
+    if stop - start > MAX_LOOP:
         turn = np.concatenate([[0.0], np.cumsum(np.abs(track.pose[start:stop, 0]))])
-        start += int((turn[MAX_FRAMES:] - turn[:-MAX_FRAMES]).argmin())
-        stop = start + MAX_FRAMES
-    return BaseLoop(start, stop)
+        start += int((turn[MAX_LOOP:] - turn[:-MAX_LOOP]).argmin())
+        stop = start + MAX_LOOP
+    trim = min(MAX_TRIM, int(TRIM_SHARE * (stop - start)))
+    motion = _motion(track.landmarks[start:stop])
+    # Of equally still moments the outermost is taken.
+    first = int(motion[: trim + 1].argmin())
+    last = len(motion) - 1 - int(motion[::-1][: trim + 1].argmin())
+    return BaseLoop(start + first, start + last + 1)
 
 
-def choose_frames(track: Track, loop: BaseLoop) -> np.ndarray:
-    """(N,) rising numbers of the usable frames to learn from: the loop's, then others from the longest runs on."""
-    wanted = np.zeros(len(track), bool)
-    wanted[loop.start : loop.stop] = True
-    wanted &= track.usable
-    for start, stop in sorted(runs(track.usable & ~wanted), key=lambda run: run[0] - run[1]):
-        room = MAX_FRAMES - int(wanted.sum())
-        wanted[start : min(stop, start + max(room, 0))] = True
-    return np.flatnonzero(wanted)
+def _motion(landmarks: np.ndarray) -> np.ndarray:
+    """(N,) how fast the head moves, in eye distances a frame, from (N, 478, 3) landmarks."""
+    stable = landmarks[:, list(at.STABLE), :2].astype(np.float64)
+    eyes = np.maximum(eye_distance(landmarks).astype(np.float64), 1.0)
+    speed = np.gradient(gaussian_filter1d(stable, STILL_SIGMA, axis=0, mode="nearest"), axis=0)
+    return np.asarray(np.linalg.norm(speed, axis=-1).mean(1) / eyes)
+
+
+def choose_taught(track: Track) -> np.ndarray:
+    """(N,) rising numbers of the usable frames to learn from: all, or pieces from all over a long footage."""
+    usable = np.flatnonzero(track.usable)
+    pieces = np.array_split(usable, -(-len(usable) // PIECE))
+    count = min(len(pieces), MAX_TAUGHT // PIECE)
+    return np.concatenate([pieces[place] for place in np.linspace(0, len(pieces) - 1, count).round().astype(int)])
+
+
+def choose_kept(taught: np.ndarray, shapes: FaceShapes, loop: BaseLoop) -> np.ndarray:
+    """(M,) rising places in ``taught`` ((N,) frame numbers) of the frames whose pictures are kept.
+
+    The loop's, and of the others the pieces whose mouths and poses differ most from what is there already.
+    """
+    kept = (taught >= loop.start) & (taught < loop.stop)
+    others = np.flatnonzero(~kept)
+    pieces = np.array_split(others, -(-len(others) // PIECE)) if len(others) else []
+    looks = _looks(shapes)
+    distance = np.full(len(taught), np.inf)
+    _nearer(distance, looks, np.flatnonzero(kept)[::EVERY])
+    while pieces and kept.sum() < MAX_FRAMES:
+        piece = pieces.pop(int(np.argmax([np.sum(np.minimum(distance[p[::EVERY]], 1e3)) for p in pieces])))
+        kept[piece[: MAX_FRAMES - int(kept.sum())]] = True
+        _nearer(distance, looks, piece[::EVERY])
+    return np.flatnonzero(kept)
+
+
+def _looks(shapes: FaceShapes) -> np.ndarray:
+    """(N, 5) opening, width, yaw, pitch and roll, each in deviations."""
+    ends = shapes.points[:, [at.MOUTH_LEFT, at.MOUTH_RIGHT], :2]
+    width = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)
+    looks = np.column_stack([opening(shapes.lower), width, shapes.motion.angles()])
+    return np.asarray((looks - looks.mean(0)) / (looks.std(0) + 1e-6))
+
+
+def _nearer(distance: np.ndarray, looks: np.ndarray, added: np.ndarray) -> None:
+    """Bring ``distance`` (N,), each frame's squared distance to the nearest chosen one, up to date."""
+    for place in added.tolist():
+        np.minimum(distance, ((looks - looks[place]) ** 2).sum(1), out=distance)
 
 
 def mouth_boxes(shapes: FaceShapes, width: int, height: int) -> tuple[list[Box], list[Box]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ from modules.avatar.builtin import photo
 from modules.avatar.builtin.crops import CropWriter
 from modules.avatar.builtin.ears import Ears, hear
 from modules.avatar.builtin.features import HOP, SAMPLE_RATE, Hearing
-from modules.avatar.builtin.footage import choose_frames, mouth_boxes
+from modules.avatar.builtin.footage import choose_kept, choose_taught, mouth_boxes
 from modules.avatar.builtin.person import PersonModel
 from modules.avatar.builtin.regress import SpeechToShape
-from modules.avatar.builtin.shapes import ShapeSpace, face_shapes
+from modules.avatar.builtin.shapes import ShapeSpace, face_shapes, opening
+from modules.avatar.builtin.sync import footage_lag
 from modules.avatar.builtin.warp import Box
 from modules.face.track import Track
 from modules.progress import Progress
@@ -26,28 +28,61 @@ CONTEXT_SECONDS = 1.0
 STORING_SHARE, HEARING_SHARE = 0.4, 0.5
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What is heard while N frames are seen.
+
+    hearing: the whole sound; voiced (T100,) bool, where in it somebody speaks;
+    frames (N,) rising frame numbers; times (N,) seconds of them in the sound; spoken (N,) bool.
+    """
+
+    hearing: Hearing
+    voiced: np.ndarray
+    frames: np.ndarray
+    times: np.ndarray
+    spoken: np.ndarray
+
+    def part(self, chosen: np.ndarray) -> Lesson:
+        """Only the frames that are true in ``chosen`` (N,)."""
+        return Lesson(self.hearing, self.voiced, self.frames[chosen], self.times[chosen], self.spoken[chosen])
+
+    def learnt(self, lower: np.ndarray, progress: Progress) -> tuple[ShapeSpace, SpeechToShape]:
+        """The mouth shapes (N, 116, 3) of the frames, and how they go with the sound."""
+        space = ShapeSpace.fit(lower, ~self.spoken)
+        codes = space.encode(lower)
+        speech = SpeechToShape.fit(self.hearing, self.voiced, self.times, self.frames, codes, space, progress)
+        return space, speech
+
+
 def learn(footage: media.Footage, track: Track, loop: BaseLoop, folder: Path, ears: Ears, progress: Progress) -> None:
     """Write the engine's preparation of ``footage`` into the empty ``folder``."""
-    frames = choose_frames(track, loop)
-    landmarks = track.landmarks[frames]
-    shapes = face_shapes(landmarks, frames)
+    taught = choose_taught(track)
+    shapes = face_shapes(track.landmarks[taught], taught)
+    kept = choose_kept(taught, shapes, loop)
+    frames, landmarks = taught[kept], track.landmarks[taught[kept]]
     still = footage.kind == "photo"
     size = footage.width, footage.height
-    boxes = photo.stored_boxes(landmarks, *size) if still else mouth_boxes(shapes, *size)[1]
+    boxes = photo.stored_boxes(landmarks, *size) if still else mouth_boxes(shapes.part(kept), *size)[1]
     store_crops(footage, frames, boxes, folder, progress.part(0.0, STORING_SHARE))
+    lesson = attend(footage, taught, ears, progress.part(STORING_SHARE, HEARING_SHARE))
+    if lesson is None:
+        photo.save(folder, frames, landmarks, *size, still)
+        return
+    space, speech = lesson.learnt(shapes.lower, progress.part(HEARING_SHARE, 1.0))
+    lag = footage_lag(lesson.hearing.sounds, lesson.times, opening(shapes.lower))
+    PersonModel(frames, landmarks, shapes.reference, np.array(size), lag, space, speech).save(folder)
+
+
+def attend(footage: media.Footage, frames: np.ndarray, ears: Ears, progress: Progress) -> Lesson | None:
+    """Hear the sound of ``frames`` ((N,) rising numbers); None where hardly anybody speaks."""
     sound, start = _sound(footage, int(frames[0]), int(frames[-1]) + 1)
     heard = hear(sound)
     times = (frames + 0.5) / media.FRAME_RATE - start
     spoken = heard.spoken_at(times)
     if spoken.sum() < MIN_SPEECH_SECONDS * media.FRAME_RATE:
-        photo.save(folder, frames, landmarks, *size, still)
-        return
-    hearing_progress = progress.part(STORING_SHARE, HEARING_SHARE)
-    hearing = Hearing(ears.states(sound, progress=hearing_progress), heard.mel)
-    space = ShapeSpace.fit(shapes.lower, ~spoken)
-    codes = space.encode(shapes.lower)
-    speech = SpeechToShape.fit(hearing, heard.spoken, times, frames, codes, space, progress.part(HEARING_SHARE, 1.0))
-    PersonModel(frames, landmarks, np.array(size), space, speech).save(folder)
+        return None
+    hearing = ears.hearing(sound, heard.mel, progress=progress)
+    return Lesson(hearing, heard.spoken, frames, times, spoken)
 
 
 def store_crops(footage: media.Footage, frames: np.ndarray, boxes: list[Box], folder: Path, progress: Progress) -> None:

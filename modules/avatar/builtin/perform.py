@@ -11,7 +11,6 @@ import numpy as np
 from modules.avatar.base import BaseLoop
 from modules.avatar.builtin.articulation import movements
 from modules.avatar.builtin.ears import Ears, at_hearing_rate, hear
-from modules.avatar.builtin.features import Hearing
 from modules.avatar.builtin.listen import Window
 from modules.avatar.builtin.person import LoadedPerson
 from modules.avatar.builtin.photo import LoadedPreview
@@ -91,9 +90,11 @@ class PersonPerformance:
         space, speech = self._person.space, self._person.speech
         sound = at_hearing_rate(window.samples, window.sample_rate)
         heard = hear(sound)
-        hearing = speech.adapted(Hearing(self._ears.states(sound, self._in_haste), heard.mel), heard.spoken)
+        hearing = speech.adapted(self._ears.hearing(sound, heard.mel, self._in_haste), heard.spoken)
         spoken = heard.spoken_at(window.times)
-        codes = speech.predict(hearing, window.times, spoken, space)
+        # Lips follow sound as the footage shows it; where it is known what is said when, no lag is copied.
+        lag = 0.0 if window.phones is None else self._person.lag
+        codes = speech.predict(hearing, window.times + lag, spoken, space)
         heard_codes = space.rest + (codes - space.rest) * gate(spoken)[:, None]
         if window.phones is None:
             return Wish(heard_codes, np.zeros(len(heard_codes), bool))

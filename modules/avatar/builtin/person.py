@@ -17,7 +17,7 @@ from modules.avatar.builtin.warp import Box
 from modules.errors import StudioError
 
 MODEL = "model.npz"
-VERSION = 2
+VERSION = 3
 # Between closed and just open the eye sees a step: as much as this opening (eye distances) elsewhere.
 CLOSURE_STEP = 0.15
 
@@ -26,12 +26,15 @@ CLOSURE_STEP = 0.15
 class PersonModel:
     """What was learnt of a person, and the frames to take mouths from.
 
-    frames (N,) rising frame numbers; landmarks (N, 478, 3) float32 at them; size (2,) width and height.
+    frames (N,) rising frame numbers; landmarks (N, 478, 3) float32 at them; reference (478, 3) the mean face;
+    size (2,) width and height; lag: seconds by which the footage shows lips later than they should be.
     """
 
     frames: np.ndarray
     landmarks: np.ndarray
+    reference: np.ndarray
     size: np.ndarray
+    lag: float
     space: ShapeSpace
     speech: SpeechToShape
 
@@ -39,7 +42,7 @@ class PersonModel:
         """Write MODEL into ``folder``."""
         arrays: dict[str, Any] = {f"shape.{name}": value for name, value in vars(self.space).items()}
         arrays |= {f"speech.{name}": value for name, value in self.speech.to_arrays().items()}
-        for name in ("frames", "landmarks", "size"):
+        for name in ("frames", "landmarks", "reference", "size", "lag"):
             arrays[name] = getattr(self, name)
         with open(folder / MODEL, "wb") as file:
             np.savez(file, version=VERSION, **arrays)
@@ -53,7 +56,9 @@ class PersonModel:
             return cls(
                 arrays["frames"],
                 arrays["landmarks"],
+                arrays["reference"],
                 arrays["size"],
+                float(arrays["lag"]),
                 ShapeSpace(**_group(arrays, "shape.")),
                 SpeechToShape.from_arrays(_group(arrays, "speech.")),
             )
@@ -70,9 +75,9 @@ class LoadedPerson:
 
     def __init__(self, folder: Path) -> None:
         model = PersonModel.load(folder)
-        self.space, self.speech, self.frames = model.space, model.speech, model.frames
+        self.space, self.speech, self.frames, self.lag = model.space, model.speech, model.frames, model.lag
         self.crops = CropStore(folder)
-        self.shapes: FaceShapes = face_shapes(model.landmarks, model.frames)
+        self.shapes: FaceShapes = face_shapes(model.landmarks, model.frames, model.reference)
         self.points = model.landmarks[:, :, :2].astype(np.float64)
         self.boxes: list[Box] = mouth_boxes(self.shapes, *model.size.tolist())[0]
         self.lower = self.shapes.lower

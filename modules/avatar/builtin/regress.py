@@ -17,11 +17,17 @@ from modules.progress import Progress
 WHISPER_COMPONENTS = 48
 KERNEL_WHISPER_OFFSETS = np.arange(-0.20, 0.2001, 0.04)
 KERNEL_MEL_OFFSETS = np.arange(-0.20, 0.2001, 0.02)
+KERNEL_SOUND_OFFSETS = np.arange(-0.20, 0.2001, 0.04)
 NETWORK_WHISPER_OFFSETS = np.arange(-0.08, 0.0801, 0.04)
 NETWORK_MEL_OFFSETS = np.arange(-0.06, 0.0601, 0.02)
+NETWORK_SOUND_OFFSETS = np.arange(-0.08, 0.0801, 0.04)
 RIDGE = 0.1
-# Whisper says more than the mel does, above all where a room echoes.
-WHISPER_WEIGHT, MEL_WEIGHT = 1.5, 1.0
+# Whisper says more than the mel does, above all where a room echoes; which sound it is says most in fewest numbers.
+WHISPER_WEIGHT, MEL_WEIGHT, SOUND_WEIGHT = 1.5, 1.0, 2.0
+# The kernel regression keeps at most so many examples, evenly chosen; the networks learn from all.
+MAX_EXAMPLES = 3000
+KERNEL_OFFSETS = (KERNEL_WHISPER_OFFSETS, KERNEL_MEL_OFFSETS, KERNEL_SOUND_OFFSETS)
+NETWORK_OFFSETS = (NETWORK_WHISPER_OFFSETS, NETWORK_MEL_OFFSETS, NETWORK_SOUND_OFFSETS)
 SEEDS = (0, 1)
 FOLDS = 4
 PREDICTION_SIGMA = 0.5
@@ -79,7 +85,7 @@ class InputSpace:
     """How raw features become regression inputs: projections and scales, fitted on the training sound.
 
     whisper_mean (512,), whisper_basis (512, 48), mel_mean and mel_deviation (40,),
-    block_scales (2,) of the kernel's Whisper and mel blocks.
+    block_scales (3,) of the kernel's Whisper, mel and sound blocks.
     """
 
     whisper_mean: np.ndarray
@@ -95,29 +101,35 @@ class InputSpace:
         kept = min(WHISPER_COMPONENTS, len(strength))
         # Half whitening: strong directions stay stronger, but do not drown the rest.
         basis = axes[:kept].T / np.sqrt(strength[:kept] / np.sqrt(len(hearing.whisper)) + 1e-6)
-        space = cls(mean, basis, hearing.mel.mean(0), hearing.mel.std(0) + 1e-3, np.ones(2))
-        blocks = space._blocks(hearing, times, KERNEL_WHISPER_OFFSETS, KERNEL_MEL_OFFSETS)
-        weights = (WHISPER_WEIGHT, MEL_WEIGHT)
+        space = cls(mean, basis, hearing.mel.mean(0), hearing.mel.std(0) + 1e-3, np.ones(3))
+        blocks = space._blocks(hearing, times, *KERNEL_OFFSETS)
+        weights = (WHISPER_WEIGHT, MEL_WEIGHT, SOUND_WEIGHT)
         scales = np.array([(block.std() + 1e-6) / weight for block, weight in zip(blocks, weights, strict=True)])
         return cls(space.whisper_mean, space.whisper_basis, space.mel_mean, space.mel_deviation, scales)
 
     def kernel_inputs(self, hearing: Hearing, times: np.ndarray) -> np.ndarray:
         """(len(times), D) inputs of the kernel regression."""
-        blocks = self._blocks(hearing, times, KERNEL_WHISPER_OFFSETS, KERNEL_MEL_OFFSETS)
+        blocks = self._blocks(hearing, times, *KERNEL_OFFSETS)
         return np.concatenate([block / scale for block, scale in zip(blocks, self.block_scales, strict=True)], axis=1)
 
     def network_inputs(self, hearing: Hearing, times: np.ndarray) -> np.ndarray:
         """(len(times), D) inputs of the networks, which add context of their own."""
-        return np.concatenate(self._blocks(hearing, times, NETWORK_WHISPER_OFFSETS, NETWORK_MEL_OFFSETS), axis=1)
+        return np.concatenate(self._blocks(hearing, times, *NETWORK_OFFSETS), axis=1)
 
     def _blocks(
-        self, hearing: Hearing, times: np.ndarray, whisper_offsets: np.ndarray, mel_offsets: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self,
+        hearing: Hearing,
+        times: np.ndarray,
+        whisper_offsets: np.ndarray,
+        mel_offsets: np.ndarray,
+        sound_offsets: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         whisper = (hearing.whisper - self.whisper_mean) @ self.whisper_basis
         mel = (hearing.mel - self.mel_mean) / self.mel_deviation
         return (
             with_context(whisper, WHISPER_RATE, times, whisper_offsets),
             with_context(mel, MEL_RATE, times, mel_offsets),
+            with_context(hearing.sounds, WHISPER_RATE, times, sound_offsets),
         )
 
 
@@ -183,13 +195,15 @@ class SpeechToShape:
 
         space = InputSpace.fit(hearing, times)
         inputs = space.kernel_inputs(hearing, times)
-        kernel = KernelRegression.fit(inputs, codes)
+        kept = np.linspace(0, len(codes) - 1, min(len(codes), MAX_EXAMPLES)).astype(int)
+        kernel = KernelRegression.fit(inputs[kept], codes[kept])
         progress.at(0.1)
         unseen = np.empty_like(codes)
         fold = np.arange(len(codes)) * FOLDS // len(codes)
         for number in range(FOLDS):
             held = fold == number
-            unseen[held] = KernelRegression.fit(inputs[~held], codes[~held])(inputs[held])
+            others = kept[~held[kept]]
+            unseen[held] = KernelRegression.fit(inputs[others], codes[others])(inputs[held])
             progress.at(0.1 + 0.1 * (number + 1) / FOLDS)
         unseen = gaussian_filter1d(unseen, PREDICTION_SIGMA, axis=0)
         features = space.network_inputs(hearing, times)
@@ -219,6 +233,7 @@ class SpeechToShape:
         return Hearing(
             adapt(hearing.whisper, WHISPER_RATE, voiced[::2][: len(hearing.whisper)], self.whisper_home),
             adapt(hearing.mel, MEL_RATE, voiced, self.mel_home),
+            hearing.sounds,
         )
 
     def predict(self, hearing: Hearing, times: np.ndarray, spoken: np.ndarray, shapes: ShapeSpace) -> np.ndarray:

@@ -12,8 +12,8 @@ from modules.face.geometry import HeadMotion, canonical_shapes, reference_face
 
 COMPONENTS = 10
 LIP_WEIGHT = 2.0
-# Head motion is slower than the tracker's noise; lips are not, so only STABLE points are smoothed.
-STABLE_SIGMA = 0.8
+# Only the STABLE points are smoothed, and hardly: a pose that lags behind a quick head makes the mouth tremble on it.
+STABLE_SIGMA = 0.4
 LOWER = list(at.LOWER)
 LIP_COUNT = len(at.LIPS)
 TOP, BOTTOM = LOWER.index(at.LIP_INNER_TOP), LOWER.index(at.LIP_INNER_BOTTOM)
@@ -35,6 +35,11 @@ class FaceShapes:
         """(N, 116, 3) the points that speech moves."""
         return np.asarray(self.points[:, LOWER])
 
+    def part(self, chosen: np.ndarray) -> FaceShapes:
+        """Only the frames ``chosen`` ((M,) places)."""
+        motion = HeadMotion(self.motion.scale[chosen], self.motion.rotation[chosen], self.motion.shift[chosen])
+        return FaceShapes(self.points[chosen], motion, self.reference)
+
 
 def smooth_runs(values: np.ndarray, frames: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian smoothing along time, never across a gap in ``frames`` ((N,) rising frame numbers)."""
@@ -45,11 +50,14 @@ def smooth_runs(values: np.ndarray, frames: np.ndarray, sigma: float) -> np.ndar
     return smoothed
 
 
-def face_shapes(landmarks: np.ndarray, frames: np.ndarray) -> FaceShapes:
-    """Shapes of (N, 478, 3) tracked ``landmarks`` at ``frames`` ((N,) rising frame numbers)."""
+def face_shapes(landmarks: np.ndarray, frames: np.ndarray, reference: np.ndarray | None = None) -> FaceShapes:
+    """Shapes of (N, 478, 3) tracked ``landmarks`` at ``frames`` ((N,) rising frame numbers).
+
+    reference: (478, 3) the person's mean face; None: that of these frames.
+    """
     raw = landmarks.astype(np.float64)
     stable = smooth_runs(raw[:, list(at.STABLE)], frames, STABLE_SIGMA)
-    reference = reference_face(raw, stable)
+    reference = reference_face(raw, stable) if reference is None else reference
     points, motion = canonical_shapes(raw, stable, reference)
     return FaceShapes(points, motion, reference)
 

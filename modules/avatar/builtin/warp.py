@@ -7,12 +7,17 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from modules.avatar.builtin.sharpness import softened
 from modules.face import landmarks as at
 
 LOWER = list(at.LOWER)
 ANCHORS = list(dict.fromkeys((*at.LOWER, *at.UPPER)))
 OUTLINE = list(at.LOWER_FACE_OUTLINE)
 LIPS_OUTLINE = list(at.LIPS_OUTER)
+INNER_CONTOURS = (list(at.LIPS_INNER_UPPER), list(at.LIPS_INNER_LOWER))
+INNER_OUTLINE = [*at.LIPS_INNER_UPPER, *at.LIPS_INNER_LOWER[-2:0:-1]]
+# A contour of the inner lips moves as a curve of this degree: teeth behind it would show each point's own error.
+CONTOUR_DEGREE = 3
 # All in eye distances.
 MASK_ERODE, MASK_BLUR = 0.16, 0.07
 LIPS_GROW = 0.06
@@ -126,6 +131,24 @@ def similarity(origin: np.ndarray, goal: np.ndarray, points: np.ndarray) -> np.n
     return np.asarray((points - origin.mean(0)) @ matrix + goal.mean(0))
 
 
+def evened(origin: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """``origin`` (478, 2) whose inner lips differ from those of ``goal`` (478, 2) by smooth curves only."""
+    smooth = origin.copy()
+    for contour in INNER_CONTOURS:
+        inside = contour[1:-1]
+        smooth[inside] = goal[inside] + _CURVES[1:-1] @ (origin[contour] - goal[contour])
+    return smooth
+
+
+def _curves(count: int, degree: int) -> np.ndarray:
+    """(count, count) least-squares projection of values at even places on polynomials of ``degree``."""
+    powers = np.vander(np.linspace(-1, 1, count), degree + 1)
+    return np.asarray(powers @ np.linalg.pinv(powers))
+
+
+_CURVES = _curves(len(at.LIPS_INNER_UPPER), CONTOUR_DEGREE)
+
+
 def sample(crop: Crop, map_x: np.ndarray, map_y: np.ndarray) -> np.ndarray:
     """(h, w, 3) uint8: the crop's pixels at the frame positions of the maps."""
     return cv2.remap(
@@ -155,18 +178,26 @@ def draw_mouth(
     origins = [np.concatenate([base_points[anchors], rim])]
     for source in sources:
         outside = similarity(moved[ANCHORS], source.points[ANCHORS], rim)
-        origins.append(np.concatenate([source.points[anchors], outside]))
+        origins.append(np.concatenate([evened(source.points, moved)[anchors], outside]))
     maps = warp_maps(goals, origins, box, max(6, round(GRID * eyes)))
     background = sample(base, *maps[0])
     mouth = sample(sources[0].crop, *maps[1])
     if len(sources) > 1:
-        other = sample(sources[1].crop, *maps[2])
-        mouth = cv2.addWeighted(mouth, sources[0].share, other, sources[1].share, 0)
+        mouth = _faded(mouth, sample(sources[1].crop, *maps[2]), sources[0].share, moved, box)
     inside, lips = _masks(moved, box, eyes)
+    mouth = softened(mouth, background, inside * (1 - lips), eyes)
     tint = _color_offset(background, mouth, inside, lips, eyes)
     share = cv2.resize(inside, (box.width, box.height), interpolation=cv2.INTER_LINEAR)[..., None]
     blended = background + (mouth.astype(np.float32) + tint - background) * share
     return np.clip(blended + 0.5, 0, 255).astype(np.uint8), feather(box, eyes)
+
+
+def _faded(mouth: np.ndarray, other: np.ndarray, share: float, points: np.ndarray, box: Box) -> np.ndarray:
+    """``share`` of ``mouth`` and the rest of ``other``; but only ``mouth`` between the lips, or teeth were doubled."""
+    blended = cv2.addWeighted(mouth, share, other, 1 - share, 0)
+    between = cv2.resize(_filled(points[INNER_OUTLINE], box), (box.width, box.height), interpolation=cv2.INTER_LINEAR)
+    part = between.astype(np.float32)[..., None] / 255
+    return np.asarray(mouth * part + blended * (1 - part) + 0.5).astype(np.uint8)
 
 
 def _near(points: np.ndarray, box: Box, eyes: float) -> np.ndarray:
