@@ -292,11 +292,14 @@ def _render_segment(
 
 
 def _sound_of(timeline: Timeline, first: int, last: int) -> Iterator[AudioChunk]:
-    """The sound of frames [first, last) in pieces of one second, with the phones that begin in each."""
+    """The sound of frames [first, last) in pieces of one second, with the phones that begin in each.
+
+    A phone in which the first one begins is told with it: a pause that was cut is as long as ever.
+    """
     frame = timeline.rate // FRAME_RATE
     phones = timeline.phones
     if phones is not None:
-        phones = media.clipped(phones, first / FRAME_RATE, last / FRAME_RATE)
+        phones = media.sounding(phones, first / FRAME_RATE, last / FRAME_RATE)
     for start in range(first, last, FRAME_RATE):
         stop = min(start + FRAME_RATE, last)
         samples, rate = soundfile.read(
@@ -306,6 +309,6 @@ def _sound_of(timeline: Timeline, first: int, last: int) -> Iterator[AudioChunk]
 
 
 def _beginning(phones: tuple[Phone, ...], first: int, last: int) -> tuple[Phone, ...]:
-    """The phones that begin in frames [first, last), their times from the first one."""
+    """The phones that begin in frames [first, last) (or before frame 0), their times from the first one."""
     start, stop = first / FRAME_RATE, last / FRAME_RATE
-    return tuple(phone.moved(-start) for phone in phones if start <= phone.start < stop)
+    return tuple(phone.moved(-start) for phone in phones if start <= max(phone.start, 0.0) < stop)

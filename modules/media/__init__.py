@@ -16,6 +16,7 @@ from modules.media.sound import (
     read_sound,
     read_wav,
     resample,
+    sounding,
     write_wav,
 )
 from modules.media.subtitles import write_srt
@@ -42,6 +43,7 @@ __all__ = [
     "read_sound",
     "read_wav",
     "resample",
+    "sounding",
     "to_bgr",
     "to_i420",
     "write_srt",

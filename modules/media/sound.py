@@ -53,12 +53,17 @@ def clipped(phones: Iterable[Phone], start: float, stop: float) -> tuple[Phone, 
     return tuple(phone for phone in inside if phone.stop > phone.start)
 
 
+def sounding(phones: Iterable[Phone], start: float, stop: float) -> tuple[Phone, ...]:
+    """Those of ``phones`` that sound between ``start`` and ``stop``, uncut, in seconds from ``start``."""
+    return tuple(phone.moved(-start) for phone in phones if phone.stop > start and phone.start < stop)
+
+
 @dataclass(frozen=True)
 class AudioChunk:
     """A piece of sound: float32 mono samples in [-1, 1] and how many of them a second.
 
     phones: what is spoken when, in order; None where nobody knows. A phone belongs to the chunk in which it
-    starts, and may end beyond it.
+    starts, and may end beyond it; the first chunk of a stream may begin inside a phone.
     """
 
     samples: Samples

@@ -96,6 +96,9 @@ def test_collect_moves_phones_to_their_place_in_the_whole() -> None:
     assert media.clipped([media.Phone("a", 0.0, 0.2), media.Phone("b", 0.2, 0.4)], 0.1, 0.2) == (
         media.Phone("a", 0.0, 0.1),
     )
+    assert media.sounding([media.Phone("a", 0.0, 0.2), media.Phone("b", 0.2, 0.4)], 0.1, 0.2) == (
+        media.Phone("a", -0.1, 0.1),
+    )
 
 
 def test_subtitles_keep_every_character(tmp_path: Path) -> None:

@@ -113,10 +113,24 @@ def test_the_mouth_rests_in_long_pauses_and_not_in_short_ones(mouth: Mouth, spac
     assert not short.closed.any()
 
 
-def test_without_demands_the_sound_is_followed(mouth: Mouth, space: ShapeSpace) -> None:
-    heard = space.encode(faces(np.full(10, 0.1), np.full(10, 0.63)))
-    assert np.abs(said(mouth, space, row("?", 0.4), 10).codes - heard).max() < 1e-6
-    assert np.abs(said(mouth, space, [], 10).codes - heard).max() < 1e-6
+def test_without_demands_the_sound_is_followed(mouth: Mouth, space: ShapeSpace, lower: np.ndarray) -> None:
+    open_faces = lower[opening(lower) > CLOSED]
+    heard = space.encode(open_faces)
+    times = (np.arange(len(heard)) + 0.5) / media.FRAME_RATE
+    for phones in ([], row("?", 0.4)):
+        wish = mouth.follow(heard, times, phones)
+        assert np.abs(seen(space, wish)[0] - opening(open_faces)).max() < 2e-3
+        assert not wish.closed.any()
+
+
+def test_a_mumbler_is_made_lively(mouth: Mouth, space: ShapeSpace, lower: np.ndarray) -> None:
+    open_faces = lower[opening(lower) > CLOSED]
+    life = opening(open_faces)
+    mumbled = life.mean() + 0.6 * (life - life.mean()) - 0.02
+    codes = space.encode(faces(mumbled, np.full(len(life), 0.63)))
+    wish = mouth.follow(codes, (np.arange(len(life)) + 0.5) / media.FRAME_RATE, [])
+    assert seen(space, wish)[0].mean() == pytest.approx(life.mean(), abs=0.01)
+    assert seen(space, wish)[0].std() == pytest.approx(life.std(), rel=0.2)
 
 
 def test_each_letter_has_one_demand() -> None:
@@ -155,6 +169,6 @@ def test_windows_tell_the_phones_of_their_own_sound(pace: Pace) -> None:
         begin = (window.first - window.before) / media.FRAME_RATE
         end = begin + (window.before + window.count + window.after) / media.FRAME_RATE
         assert window.phones is not None
-        assert rounded(window.phones) == rounded(media.clipped(phones, begin, end))
+        assert rounded(window.phones) == rounded(media.sounding(phones, begin, end))
     unknown = [chunks[0], media.AudioChunk(chunks[1].samples, rate)]
     assert list(windows(iter(unknown), pace))[-1].phones is None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modules.media import FRAME_RATE, AudioChunk, Phone, clipped
+from modules.media import FRAME_RATE, AudioChunk, Phone, sounding
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Window:
     """A stretch of sound: ``count`` frames from number ``first`` on, with ``before`` and ``after`` more around.
 
     samples: float32 of all before + count + after frames; the last frame may be cut short.
-    phones: what is spoken in them, in seconds from their first sample; None where nobody knows.
+    phones: what is spoken in them, in seconds from their first sample, uncut; None where nobody knows.
     """
 
     samples: np.ndarray
@@ -97,7 +97,7 @@ class _Held:
         begin, end = first - before, first + count + after
         origin = _position(self.first, self.rate)
         samples = self._samples[_position(begin, self.rate) - origin : _position(end, self.rate) - origin]
-        phones = None if self._phones is None else clipped(self._phones, begin / FRAME_RATE, end / FRAME_RATE)
+        phones = None if self._phones is None else sounding(self._phones, begin / FRAME_RATE, end / FRAME_RATE)
         return Window(samples, self.rate, first, count, before, after, phones)
 
     def forget(self, first: int) -> None:

@@ -25,6 +25,9 @@ GRID_RATE = 200
 OPENING_SIGMA, WIDTH_SIGMA = 0.02, 0.05
 # Share of the way from what is heard to what is demanded.
 OPENING_SHARE, WIDTH_SHARE = 0.8, 0.9
+# How far openings follow the distribution seen in the footage, the seconds of speech that count for half of it,
+# and by how much they may grow.
+LIVELINESS, ENOUGH_SECONDS, MOST_GAIN = 0.8, 4.0, 1.6
 # Lips leave a closure, and come to it, no faster than this quantile of the person's own speed.
 SPEED_QUANTILE = 0.95
 LEAST_SPEED = 0.06
@@ -108,6 +111,7 @@ class Mouth:
         wanted = gap + OPENING_SHARE * (np.clip(gap, *self._bounds(times, sounds)) - gap)
         share, asked = self._asked_width(times, sounds)
         wider = share * (asked + self._slope * wanted - width)
+        wanted = self._lively(wanted, ~shut & ~resting)
         wanted = self._closing(wanted, shut | (resting & self._rests_closed))
         moved = codes + np.stack([wanted - gap, wider], axis=1) @ self._directions
         moved[resting] = self._space.rest
@@ -130,6 +134,17 @@ class Mouth:
         asking = _blended(times, sounds, [float(width is not None) for width in widths], 0.0, WIDTH_SIGMA)
         asked = _blended(times, sounds, [width or 0.0 for width in widths], 0.0, WIDTH_SIGMA)
         return WIDTH_SHARE * asking, asked / np.maximum(asking, 1e-6)
+
+    def _lively(self, wanted: np.ndarray, speaking: np.ndarray) -> np.ndarray:
+        """Openings with the mean and the spread that they have in life: bounds from all sides make a mumbler."""
+        if not speaking.any():
+            return wanted
+        mean, spread = wanted[speaking].mean(), wanted[speaking].std()
+        gain = np.clip(self._gaps.std() / max(spread, 1e-6), 1.0, MOST_GAIN)
+        seconds = speaking.sum() / FRAME_RATE
+        strength = LIVELINESS * seconds / (seconds + ENOUGH_SECONDS)
+        lively = wanted + strength * (self._gaps.mean() + gain * (wanted - mean) - wanted)
+        return np.maximum(lively, 0.0)
 
     def _gap(self, quantile: float) -> float:
         return float(np.quantile(self._gaps, quantile))
