@@ -1,40 +1,37 @@
-"""Chinese characters to pinyin: words by jieba, readings by pypinyin, and rules for polyphones.
+"""Chinese characters to pinyin: words by jieba, readings by dictionaries, and rules for what stands alone.
 
-pypinyin reads words of two characters and more from its dictionaries; what remains wrong are single
-characters whose reading follows from their neighbours (得 地 长 还 ...) and a few phrases that jieba
-cuts differently from the dictionary.
+A word is read by data/readings.txt (our corrections) or pypinyin's phrase dictionary. A character in no such
+word is read by the rules of modules.voice_clone.builtin.polyphones, or has its most frequent reading.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
-HAN = "\u4e00-\u9fff"
+from modules.voice_clone.builtin import polyphones
+from modules.voice_clone.builtin.polyphones import SURNAMES, Place
 
-# Phrase -> (place of the character in it, its reading); found in the running text whatever the cut.
-PHRASES: dict[str, tuple[int, str]] = {
-    "应了": (0, "ying4"),
-    "应声": (0, "ying4"),
-    "中意": (0, "zhong4"),
-    "冲着": (0, "chong4"),
-    "背着": (0, "bei1"),
-    "量一下": (0, "liang2"),
-    "教会了": (0, "jiao1"),
-    "教学生": (0, "jiao1"),
-    "数一": (0, "shu3"),
-    "长得": (0, "zhang3"),
-    "为大家": (0, "wei4"),
-    "为您": (0, "wei4"),
-    "为你": (0, "wei4"),
-    "为我们": (0, "wei4"),
-}
-MEASURES_OF_LENGTH = {"很", "太", "最", "更", "非常", "多", "不", "也", "较", "比较", "这么", "那么", "有多", "越来越"}
-# Four characters before 地 are an idiom or a doubled adjective, whatever jieba takes them for.
-FOUR_CHARACTERS = 4
-MUST_BEFORE = {"就", "可", "还", "总", "必", "都", "也"}
+HAN = "\u3400-\u9fff"
+READINGS = Path(__file__).parent / "data" / "readings.txt"
+# How far a rule looks back; forward it sees the rest of the sentence.
+LOOK_BACK = 16
+RETROFLEX = "r5"
+# Stands in data/readings.txt for a character of a word that is read by its neighbours all the same (一行).
+BY_CONTEXT = "?"
+# These two change with the next tone, and dictionaries write some changed: here they always have their own.
+_OWN_TONE = {"一": "yi1", "不": "bu4"}
+
+_CHINESE_WORD = re.compile(f"[{HAN}]+")
+_CHINESE_OR_NOT = re.compile(f"[{HAN}]+|[^{HAN}]+")
+# 儿 after or before these is a child, not a retroflex ending.
+_CHILD = re.compile("(?:[女婴幼孤少胎育托健宠血男患弃妻产孙]|新生)$")
+_OF_A_CHILD = re.compile("[童子女歌科媳孙时]")
+_NAME = "nr"
 
 
 @dataclass(frozen=True)
@@ -44,122 +41,123 @@ class Word:
     text: str
     kind: str
 
-    def is_a(self, letters: str) -> bool:
-        """Whether the first letter of the part of speech is one of ``letters``."""
-        return bool(self.kind) and self.kind[0] in letters
+
+@lru_cache(maxsize=1)
+def _own_readings() -> dict[str, list[str]]:
+    lines = READINGS.read_text(encoding="utf-8").splitlines()
+    entries = (line.split() for line in lines if line and not line.startswith("#"))
+    return {word: pinyin for word, *pinyin in entries}
 
 
-Rule = Callable[[Word, Word], str | None]
-NOTHING = Word("", "")
-
-
-def _de_after_verb_or_must(before: Word, after: Word) -> str | None:
-    if before.is_a("rn") or before.text in MUST_BEFORE:
-        return "dei3" if after.is_a("vadprn") else "de2"
-    return "de5" if before.is_a("va") else None
-
-
-def _adverb_ending(before: Word, after: Word) -> str | None:
-    described = before.is_a("abdivz") and after.is_a("vpdn")
-    return "de5" if described or len(before.text) >= FOUR_CHARACTERS else None
-
-
-def _long_or_grow(before: Word, after: Word) -> str | None:
-    return "chang2" if before.text in MEASURES_OF_LENGTH or after.kind == "n" else None
-
-
-def _count(before: Word, after: Word) -> str | None:
-    return "shu3" if after.text[:1] in set("一数了到着清") or before.is_a("vd") else None
-
-
-def _measure(before: Word, after: Word) -> str | None:
-    return "liang2" if after.text[:1] in set("一了着身体好") else None
-
-
-def _carry(before: Word, after: Word) -> str | None:
-    return "bei1" if after.text[:1] in set("着起上") else None
-
-
-def _towards(before: Word, after: Word) -> str | None:
-    return "chong4" if after.text[:1] == "着" or before.text in {"很", "太"} else None
-
-
-def _give_back(before: Word, after: Word) -> str | None:
-    return "huan2" if after.is_a("nmru") and after.text != "有" else None
-
-
-def _counted_animal(before: Word, after: Word) -> str | None:
-    return "zhi1" if before.is_a("m") else None
-
-
-def _fall(before: Word, after: Word) -> str | None:
-    return "dao3" if before.is_a("v") else None
-
-
-def _plant(before: Word, after: Word) -> str | None:
-    return "zhong4" if after.is_a("nu") and not before.is_a("mr") else None
-
-
-def _for_someone(before: Word, after: Word) -> str | None:
-    return "wei4" if before.is_a("v") or after.is_a("rn") else None
-
-
-RULES: dict[str, Rule] = {
-    "得": _de_after_verb_or_must,
-    "地": _adverb_ending,
-    "长": _long_or_grow,
-    "教": lambda before, after: "jiao1",
-    "数": _count,
-    "量": _measure,
-    "背": _carry,
-    "冲": _towards,
-    "还": _give_back,
-    "只": _counted_animal,
-    "倒": _fall,
-    "种": _plant,
-    "都": lambda before, after: "dou1",
-    "为": _for_someone,
-}
-
-
-def cut(text: str) -> list[Word]:
-    """Words of ``text`` in order, everything kept."""
+@lru_cache(maxsize=1)
+def _tagger() -> Any:
+    """jieba's tagger with a dictionary of its own, in which our words are words."""
     import jieba
     import jieba.posseg
 
     jieba.setLogLevel(logging.ERROR)
-    return [Word(pair.word, pair.flag) for pair in jieba.posseg.cut(text)]
+    tokenizer = jieba.Tokenizer()
+    tokenizer.initialize()
+    for word in _own_readings():
+        if not tokenizer.FREQ.get(word):
+            tokenizer.add_word(word, tag="v")
+    return jieba.posseg.POSTokenizer(tokenizer)
+
+
+def cut(text: str) -> list[Word]:
+    """Words of ``text`` in order, everything kept; Chinese is parted from what is not (卡拉OK is two)."""
+    return [Word(part, pair.flag) for pair in _tagger().cut(text) for part in _CHINESE_OR_NOT.findall(pair.word)]
 
 
 def read(text: str) -> list[tuple[str, list[str]]]:
-    """Words with the pinyin of each character ('zhong1', neutral tone 5); no pinyin where not Chinese."""
+    """Words with the pinyin of each character; no pinyin where not Chinese.
+
+    The tones are each syllable's own ('zhong1'; 5 is the light tone), before neighbours change them. The
+    retroflex ending 儿 is 'r5'.
+    """
     words = cut(text)
-    readings = [_word_readings(words, place) for place in range(len(words))]
-    _apply_phrases(words, readings)
-    return [(word.text, pinyin) for word, pinyin in zip(words, readings, strict=True)]
+    found: list[tuple[str, list[str]]] = []
+    start = 0
+    for index, word in enumerate(words):
+        pinyin: list[str] = []
+        if _CHINESE_WORD.fullmatch(word.text):
+            beside = (words[index - 1].kind if index else "", words[index + 1].kind if index + 1 < len(words) else "")
+            pinyin = _read_word(text, start, word, beside)
+        found.append((word.text, pinyin))
+        start += len(word.text)
+    return found
 
 
-def _word_readings(words: list[Word], place: int) -> list[str]:
+def _read_word(text: str, start: int, word: Word, beside: tuple[str, str]) -> list[str]:
+    """Pinyin of one word at ``start``; beside: the kinds of the words before and after."""
+    pinyin: list[str] = []
+    for piece in _pieces(word.text):
+        place = start + len(pinyin)
+        kinds = (beside[0] if place == start else word.kind, beside[1] if piece.ends else word.kind)
+        for offset, character in enumerate(piece.text):
+            around = _around(text, place + offset, kinds)
+            known = piece.pinyin[offset] if piece.pinyin is not None else BY_CONTEXT
+            if known == BY_CONTEXT:
+                named = SURNAMES.get(character) if word.kind == _NAME and not pinyin and len(word.text) > 1 else None
+                known = named or polyphones.alone(character, around) or _usual(character)
+            curled = _retroflex(character, around, place + offset - start)
+            pinyin.append(curled or polyphones.inside(character, around) or known)
+    return pinyin
+
+
+def _around(text: str, place: int, kinds: tuple[str, str]) -> Place:
+    return Place(text[max(0, place - LOOK_BACK) : place], text[place + 1 :], *kinds)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A part of a word: known to a dictionary (pinyin), or one character that is not (None)."""
+
+    text: str
+    pinyin: list[str] | None
+    ends: bool
+
+
+def _pieces(word: str) -> list[_Piece]:
+    """``word`` itself where a dictionary knows it, else its longest parts that one knows, and the rest one by one."""
+    pieces: list[_Piece] = []
+    start = 0
+    while start < len(word):
+        stop = next((s for s in range(len(word), start + 1, -1) if _known(word[start:s]) is not None), start + 1)
+        part = word[start:stop]
+        pieces.append(_Piece(part, _known(part) if len(part) > 1 else None, stop == len(word)))
+        start = stop
+    return pieces
+
+
+@lru_cache(maxsize=8192)
+def _known(word: str) -> list[str] | None:
+    """The reading of a word of two characters and more by our table or pypinyin's, or None."""
+    from pypinyin.constants import PHRASES_DICT
+
+    own = _own_readings().get(word)
+    if own is not None:
+        return own
+    return _pypinyin(word) if len(word) > 1 and word in PHRASES_DICT else None
+
+
+@lru_cache(maxsize=8192)
+def _usual(character: str) -> str:
+    return _pypinyin(character)[0]
+
+
+def _pypinyin(text: str) -> list[str]:
     from pypinyin import Style, lazy_pinyin
 
-    word = words[place]
-    if not re.fullmatch(f"[{HAN}]+", word.text):
-        return []
-    rule = RULES.get(word.text)
-    if rule is not None:
-        before = words[place - 1] if place else NOTHING
-        after = words[place + 1] if place + 1 < len(words) else NOTHING
-        reading = rule(before, after)
-        if reading is not None:
-            return [reading]
-    return lazy_pinyin(word.text, style=Style.TONE3, neutral_tone_with_five=True, tone_sandhi=True)
+    found = lazy_pinyin(text, style=Style.TONE3, neutral_tone_with_five=True, v_to_u=True)
+    return [p if p.endswith("5") else _OWN_TONE.get(character, p) for character, p in zip(text, found, strict=True)]
 
 
-def _apply_phrases(words: list[Word], readings: list[list[str]]) -> None:
-    """Correct ``readings`` in place where a phrase of PHRASES occurs across the words."""
-    places = [(w, c) for w, pinyin in enumerate(readings) for c in range(len(pinyin))]
-    text = "".join(words[w].text[c] for w, c in places)
-    for phrase, (offset, reading) in PHRASES.items():
-        for match in re.finditer(phrase, text):
-            word, character = places[match.start() + offset]
-            readings[word][character] = reading
+def _retroflex(character: str, around: Place, offset: int) -> str | None:
+    """'r5' where 儿 only curls the syllable before it."""
+    if character != "儿" or not re.search(f"[{HAN}]$", around.before):
+        return None
+    if _CHILD.search(around.before) or _OF_A_CHILD.match(around.after):
+        return None
+    # Alone, as jieba cuts 胡同儿, or at the end of a word as in 一会儿; 儿子 and 儿童 begin with it.
+    return RETROFLEX if offset or around.kind_before[:1] in tuple("nvaqmrts") else None

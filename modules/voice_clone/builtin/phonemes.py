@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from modules.errors import StudioError
-from modules.voice_clone.builtin import chinese
+from modules.voice_clone.builtin import chinese, latin
 
 VOCABULARY_FILE = "vocab.json"
 LONGEST_SENTENCE = 510
@@ -36,9 +39,12 @@ _PUNCTUATION = str.maketrans(
         "【": "“",
         "】": "”",
         "～": "—",
+        "‘": "“",
+        "’": "”",
     }
 )
-_LATIN_RUN = re.compile(r"[A-Za-z][A-Za-z0-9'’\-+# ]*|[^A-Za-z]+")
+_LATIN_RUN = re.compile(r"[A-Za-z][A-Za-z'’\-+# ]*|[^A-Za-z]+")
+# Alone it is an article to the English reader.
 _LETTER_A = "ˈA"
 _HAN = re.compile(f"[{chinese.HAN}]")
 _NOT_LETTERS_OF_MODEL = chr(815)
@@ -55,6 +61,8 @@ def _english() -> Any:
 def _syllable(pinyin: str) -> str:
     from misaki.zh import ZHG2P
 
+    if pinyin == chinese.RETROFLEX:
+        return "ɚ"
     letters: str = ZHG2P.py2ipa(pinyin)
     return letters.replace(_NOT_LETTERS_OF_MODEL, "")
 
@@ -65,36 +73,57 @@ def english(text: str) -> str:
     return letters
 
 
+@dataclass(frozen=True)
+class Piece:
+    """A piece of Chinese text: a Chinese word with its pinyin, Latin letters, or marks (neither)."""
+
+    text: str
+    pinyin: tuple[str, ...] = ()
+    latin: latin.Latin | None = None
+
+
+def pieces(text: str) -> Iterator[Piece]:
+    """What is said of normalised Chinese text, Latin words inside it and marks included, in order."""
+    for is_chinese, group in groupby(chinese.read(text), key=lambda word: bool(word[1])):
+        words = list(group)
+        if is_chinese:
+            yield from (Piece(word, tuple(pinyin)) for word, pinyin in words)
+            continue
+        for run in _LATIN_RUN.findall("".join(word for word, _ in words)):
+            if run[0].isascii() and run[0].isalpha():
+                yield from (Piece(" ".join(part.words), latin=part) for part in latin.parse(run))
+            else:
+                yield Piece(run)
+
+
 def mandarin(text: str) -> str:
     """Phonemes of Chinese text whose numbers are written out already; words are kept apart."""
-    parts: list[str] = []
-    for word, pinyin in chinese.read(text):
-        if pinyin:
-            parts.append(" " + "".join(_syllable(p) for p in pinyin))
-        else:
-            parts.append(word.translate(_PUNCTUATION))
-    return "".join(parts)
+    joined = re.sub(r"\s+", " ", "".join(_letters(piece) for piece in pieces(text)))
+    return re.sub(r" ?([,.!?;:]) ?", r"\1 ", joined).strip()
+
+
+def _letters(piece: Piece) -> str:
+    if piece.pinyin:
+        return " " + "".join(_syllable(p) for p in piece.pinyin)
+    if piece.latin is not None:
+        return f" {_spelt(piece.latin.words) if piece.latin.spelt else english(piece.text).strip(' .')} "
+    return piece.text.translate(_PUNCTUATION)
+
+
+def _spelt(letters: tuple[str, ...]) -> str:
+    """Names of single letters, as in USB."""
+    return " ".join(_LETTER_A if letter == "A" else english(letter).strip(" .") for letter in letters)
 
 
 def to_phonemes(text: str, language: str) -> str:
     """Phonemes of one normalised sentence. language: 'zh', 'en', 'mixed' or 'ja'.
 
-    Latin runs inside Chinese are read as English. Raises StudioError('language_not_spoken') for
+    Latin words inside Chinese are read as English. Raises StudioError('language_not_spoken') for
     Japanese when its reader is not installed.
     """
     if language == "ja":
         return japanese(text)
-    if not _HAN.search(text):
-        return english(text)
-    runs = _LATIN_RUN.findall(text)
-    parts = [f" {_latin(run.strip())} " if run[0].isascii() and run[0].isalpha() else mandarin(run) for run in runs]
-    joined = re.sub(r"\s+", " ", "".join(parts))
-    return re.sub(r" ?([,.!?;:]) ?", r"\1 ", joined).strip()
-
-
-def _latin(run: str) -> str:
-    """Phonemes of a Latin run inside Chinese: there a lone A is the letter, not the article."""
-    return _LETTER_A if run in ("A", "a") else english(run).strip(" .")
+    return mandarin(text) if _HAN.search(text) else english(text)
 
 
 def japanese(text: str) -> str:

@@ -1,0 +1,115 @@
+"""Latin letters inside Chinese text: what is a word, and what is spelt letter by letter."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import groupby
+
+# Written in capitals all the same, these are words.
+_WORDS_IN_CAPITALS = frozenset(
+    [
+        "SIM",
+        "RAM",
+        "ROM",
+        "PIN",
+        "BUG",
+        "YES",
+        "NEW",
+        "TOP",
+        "HOT",
+        "THE",
+        "AND",
+        "YOU",
+        "FUN",
+        "BIG",
+        "MAX",
+        "CAD",
+        "SIP",
+        "LOGO",
+        "DEMO",
+        "VLOG",
+        "BLOG",
+        "OPPO",
+        "VIVO",
+        "ASUS",
+        "IKEA",
+        "ZARA",
+        "NIKE",
+        "SONY",
+        "BIOS",
+        "LASER",
+        "COVID",
+        "NASA",
+        "NATO",
+        "LOVE",
+        "GOOD",
+        "BOOK",
+        "SALE",
+        "OPEN",
+        "FREE",
+        "HELLO",
+        "WORLD",
+        "PLUS",
+        "MINI",
+        "AIR",
+        "SHOW",
+        "LIVE",
+        "OFFER",
+        "TEAM",
+        "FLASH",
+        "JAVA",
+        "RUBY",
+        "RUST",
+        "LINUX",
+        "EXCEL",
+        "WORD",
+        "TEAMS",
+        "ZOOM",
+        "GUCCI",
+        "PRADA",
+        "DIOR",
+        "PAUSE",
+        "START",
+        "STOP",
+    ]
+)
+# Said otherwise than English readers read them.
+_SAID = {"json": "Jason", "wifi": "Wi-Fi", "ios": "i O S", "ok": "O K", "vs": "versus", "iqoo": "i Q O O"}
+_LONGEST_ACRONYM = 5
+_WORD = re.compile(r"[A-Za-z]+(?:['’-][A-Za-z]+)*[+#]*")
+_VOWEL = re.compile("[aeiouy]")
+
+
+@dataclass(frozen=True)
+class Latin:
+    """English words to be read as one phrase, or letters to be spelt (one character each)."""
+
+    words: tuple[str, ...]
+    spelt: bool
+
+
+def parse(run: str) -> list[Latin]:
+    """``run`` of Latin letters as phrases and spelt letters, in order."""
+    parts = [part for word in _WORD.findall(run) for part in _said(word)]
+    return [Latin(tuple(word for word, _ in group), spelt) for spelt, group in groupby(parts, key=lambda part: part[1])]
+
+
+def _said(word: str) -> list[tuple[str, bool]]:
+    """What is said for one written word, each with whether it is a letter."""
+    other = _SAID.get(word.lower())
+    if other is not None:
+        return [(part, len(part) == 1) for part in other.split()]
+    if _is_spelt(word):
+        return [(letter.upper(), True) for letter in word if letter.isalpha()]
+    return [(word.lower() if word.isupper() else word, False)]
+
+
+def _is_spelt(word: str) -> bool:
+    """Single letters, acronyms in capitals, and short words in small letters that have no vowel (qq, cn)."""
+    letters = word.rstrip("+#")
+    if letters != word or "'" in word or "’" in word:
+        return False
+    if letters.isupper():
+        return len(letters) == 1 or (len(letters) <= _LONGEST_ACRONYM and letters not in _WORDS_IN_CAPITALS)
+    return len(letters) == 1 or (letters.islower() and len(letters) < _LONGEST_ACRONYM and not _VOWEL.search(letters))
