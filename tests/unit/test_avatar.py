@@ -12,7 +12,6 @@ import pytest
 from modules import media
 from modules.avatar import compositor
 from modules.avatar.base import BaseLoop, FaceFrame
-from modules.avatar.builtin.articulation import movements
 from modules.avatar.builtin.crops import CropStore, CropWriter
 from modules.avatar.builtin.ears import hear
 from modules.avatar.builtin.features import (
@@ -298,16 +297,6 @@ def test_crops_come_back_nearly_as_they_were(tmp_path: Path) -> None:
     with pytest.raises(StudioError) as error:
         CropStore(tmp_path)
     assert error.value.code == "avatar_broken"
-
-
-def test_rule_based_movement_follows_the_vowels() -> None:
-    sound, wanted = speech(8.0, seed=3)
-    heard = hear(media.resample(sound, SOUND_RATE, SAMPLE_RATE))
-    times = (np.arange(len(wanted)) + 0.5) / 25
-    opened, _ = movements(heard.mel, heard.spoken, times)
-    assert np.corrcoef(opened, wanted)[0, 1] > 0.6
-    assert opened.max() < 0.2
-    assert opened.min() >= 0
 
 
 def test_lips_never_cross_and_open_no_further_than_pixels_reach() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from modules.avatar.builtin import eyelids, photo, sway
+from modules.avatar.builtin.articulation import movements, said
 from modules.avatar.builtin.crops import CropWriter
 from modules.avatar.builtin.photo import LoadedPreview, Preview
 from modules.avatar.builtin.skin import Axes, Grid, Move, Skin
@@ -17,6 +18,7 @@ from modules.avatar.builtin.tones import measure
 from modules.avatar.builtin.warp import Box, Crop
 from modules.face import landmarks as at
 from modules.face.track import FaceTracker
+from modules.media import Phone
 from tests.clips import HEIGHT, WIDTH, Pose, draw_face
 
 STILL = np.zeros(7)
@@ -47,6 +49,40 @@ def drawn(preview: LoadedPreview, what: Preview, picture: np.ndarray) -> np.ndar
     part = full[box.top : box.bottom, box.left : box.right]
     part += (patch - part) * share
     return full
+
+
+def test_the_mouth_does_what_is_said() -> None:
+    """a: wide open; m: shut; u: round; i: spread; nothing: closed."""
+    phones = [Phone(letter, 0.2 * place, 0.2 * (place + 1)) for place, letter in enumerate(" amuai ")]
+    times = (np.arange(35) + 0.5) / 25
+    mel, spoken = np.zeros((140, 40), np.float32), np.ones(140, bool)
+    opening, rounding = movements(said(phones, 70), mel, spoken, times)
+    middles = np.array([0.1, 0.3, 0.5, 0.7, 0.9, 1.1, 1.3])
+    opened, rounded = np.interp(middles, times, opening), np.interp(middles, times, rounding)
+    assert opened[1] > 0.15
+    assert opened[4] > 0.15
+    assert (opening[(times > 0.4) & (times < 0.6)] == 0).all()
+    assert opened[0] < 0.02
+    assert opened[6] < 0.02
+    assert rounded[3] > 0.03
+    assert rounded[5] < -0.02
+    assert np.abs(np.diff(opening)).max() <= 0.1
+
+
+def test_lips_touch_for_the_shortest_b_between_two_frames() -> None:
+    times = (np.arange(20) + 0.5) / 25
+    for start in (0.31, 0.35, 0.38, 0.43):
+        phones = [Phone("a", 0, start), Phone("b", start, start + 0.03), Phone("a", start + 0.03, 0.8)]
+        opening, _ = movements(said(phones, 40), np.zeros((80, 40)), np.ones(80, bool), times)
+        assert opening[10 - 4 : 14].min() == 0
+
+
+def test_soft_speech_opens_the_mouth_less() -> None:
+    times = (np.arange(25) + 0.5) / 25
+    mel = np.zeros((100, 40), np.float32)
+    mel[50:] = -4
+    opening, _ = movements(said([Phone("a", 0, 1)], 50), mel, np.ones(100, bool), times)
+    assert 0.5 < opening[18] / opening[6] < 0.9
 
 
 def test_axes_lead_there_and_back() -> None:

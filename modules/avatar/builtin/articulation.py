@@ -1,47 +1,83 @@
 """Mouth movement that fits any voice and any face, for photos and for footage in which nobody speaks.
 
-Nothing here is learnt: how open and how round a mouth is follows from where the energy of the sound lies
-(open vowels have a high first formant, rounded ones a low second, hisses need nearly closed teeth).
+How open and how round a mouth is follows from which group of speech sounds (sounds.GROUPS) is spoken when:
+where the text is known its phones say so, else it is heard. Nothing of the person is learnt.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from modules.avatar.builtin.features import MEL_BANDS, MEL_RATE, at_times
+from modules.avatar.builtin.features import MEL_RATE, WHISPER_RATE, at_times
+from modules.avatar.builtin.sounds import GROUPS
+from modules.media import Phone
 
-# Bands of the 40-band mel (60 to 7600 Hz) that tell vowels apart.
-FIRST_LOW, FIRST_HIGH = slice(2, 6), slice(8, 15)
-SECOND_LOW, SECOND_HIGH = slice(9, 16), slice(22, 30)
-HISS = slice(32, MEL_BANDS)
-VOICE = slice(2, 30)
-# Natural-log energy under the loud parts at which the mouth is closed.
-LOUDNESS_RANGE = 5.5
-MAX_OPENING = 0.15
-MAX_ROUNDING = 0.06
-SIGMA_SECONDS = 0.035
-# Lips move a little before they are heard.
-LEAD_SECONDS = 0.03
+# For each of GROUPS, in eye distances: how far a mouth opens for it, and how far it narrows (negative: widens).
+OPENINGS = np.array([0, 0, 0.025, 0.085, 0.06, 0.21, 0.13, 0.085, 0.04, 0.05, 0.075, 0.085, 0.06, 0.06])
+ROUNDINGS = np.array([0, 0, 0, 0.09, 0.09, 0, -0.03, -0.055, -0.04, 0.045, 0, 0, 0, 0.045])
+LIPS_TOUCH = next(place for place, letters in enumerate(GROUPS) if "p" in letters)
+# Sounds reach into their neighbours; widths change more slowly than openings (seconds).
+OPENING_SIGMA, ROUNDING_SIGMA = 0.04, 0.06
+# Of its opening, what a sound keeps however softly it is spoken; loudness is counted in so many natural-log units.
+SOFT_SHARE, LOUDNESS_RANGE, LOUDNESS_SIGMA = 0.6, 5.5, 0.05
+VOICE = slice(2, 30)  # of the mel bands
+# Lips come together, and part again, no faster than this: eye distances a frame.
+CLOSING_SPEED = 0.05
+TOUCHING_SHARE = 0.5
+FRAME_SECONDS = 0.04
 
 
-def movements(mel: np.ndarray, spoken: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def said(phones: Sequence[Phone], count: int) -> np.ndarray:
+    """(count, 14) shares of GROUPS at WHISPER_RATE, 0 or 1, of what ``phones`` say is spoken."""
+    group_of = {letter: place for place, letters in enumerate(GROUPS) for letter in letters}
+    shares = np.zeros((count, len(GROUPS)), np.float32)
+    for phone in phones:
+        place = group_of.get(phone.symbol, 0)
+        start = max(0, round(phone.start * WHISPER_RATE))
+        shares[start : max(start + 1, round(phone.stop * WHISPER_RATE))] = np.eye(len(GROUPS))[place]
+    return shares
+
+
+def movements(
+    shares: np.ndarray, mel: np.ndarray, spoken: np.ndarray, times: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Opening and rounding at ``times`` (s): each (T,), in eye distances; rounding is negative for spread lips.
 
-    mel (T100, 40) natural-log energies; spoken (T100,) bool, where there is speech.
+    shares (T50, 14) of GROUPS; mel (T100, 40) natural-log energies; spoken (T100,) bool, where there is speech.
     """
+    opening = gaussian_filter1d(shares @ OPENINGS, OPENING_SIGMA * WHISPER_RATE)
+    rounding = gaussian_filter1d(shares @ ROUNDINGS, ROUNDING_SIGMA * WHISPER_RATE)
+    both = at_times(np.stack([opening, rounding], 1), WHISPER_RATE, times)
+    loud = at_times(_loudness(mel, spoken)[:, None], MEL_RATE, times)[:, 0]
+    wanted = both[:, 0] * (SOFT_SHARE + (1 - SOFT_SHARE) * loud)
+    return _closing(wanted, _touching(shares, times)), both[:, 1]
+
+
+def _loudness(mel: np.ndarray, spoken: np.ndarray) -> np.ndarray:
+    """(T100,) 0 to 1: 1 is as loud as the loud parts of the speech."""
     voice = np.log(np.exp(mel[:, VOICE]).mean(1) + 1e-6)
     loud = np.quantile(voice[spoken], 0.9) if spoken.any() else voice.max() + LOUDNESS_RANGE
-    strength = np.clip(1 + (voice - loud) / LOUDNESS_RANGE, 0, 1) ** 1.5
+    strength = np.clip(1 + (voice - loud) / LOUDNESS_RANGE, 0, 1)
+    return np.asarray(gaussian_filter1d(strength, LOUDNESS_SIGMA * MEL_RATE))
 
-    def contrast(high: slice, low: slice) -> np.ndarray:
-        difference = mel[:, high].mean(1) - mel[:, low].mean(1)
-        heard = difference[spoken] if spoken.any() else difference
-        return np.tanh((difference - np.median(heard)) / (2 * heard.std() + 1e-6))
 
-    openness = strength * (0.62 + 0.38 * contrast(FIRST_HIGH, FIRST_LOW)) * (1 - 0.4 * contrast(HISS, VOICE).clip(0))
-    roundness = -strength * contrast(SECOND_HIGH, SECOND_LOW)
-    both = np.stack([openness * MAX_OPENING, roundness * MAX_ROUNDING], 1)
-    smooth = gaussian_filter1d(both, SIGMA_SECONDS * MEL_RATE, axis=0)
-    sampled = at_times(smooth, MEL_RATE, times + LEAD_SECONDS)
-    return sampled[:, 0], sampled[:, 1]
+def _touching(shares: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """(T,) bool: where lips must touch: throughout each p, b and m, and at least in the frame nearest to it."""
+    edges = np.diff((shares[:, LIPS_TOUCH] > TOUCHING_SHARE).astype(int), prepend=0, append=0)
+    starts, stops = np.flatnonzero(edges == 1) / WHISPER_RATE, np.flatnonzero(edges == -1) / WHISPER_RATE
+    touching = np.zeros(len(times), bool)
+    for start, stop in zip(starts, stops, strict=True):
+        reach = max((stop - start) / 2, FRAME_SECONDS / 2)
+        touching |= np.abs(times - (start + stop) / 2) <= reach
+    return touching
+
+
+def _closing(opening: np.ndarray, touching: np.ndarray) -> np.ndarray:
+    """``opening`` (T,) brought to nothing where lips touch, and towards it before and after."""
+    if not touching.any():
+        return opening
+    distance = np.abs(np.arange(len(opening))[:, None] - np.flatnonzero(touching)).min(1)
+    return np.minimum(opening, CLOSING_SPEED * distance)

@@ -75,7 +75,12 @@ class BuiltinEngine:
         return PreparedAvatar(self.info.id, folder, footage, track, loop)
 
     def animate(
-        self, avatar: PreparedAvatar, speech: Iterator[media.AudioChunk], options: Mapping[str, Any], first: int = 0
+        self,
+        avatar: PreparedAvatar,
+        speech: Iterator[media.AudioChunk],
+        options: Mapping[str, Any],
+        first: int = 0,
+        heard: int = 0,
     ) -> Iterator[FaceFrame]:
         """See base.LipSyncEngine; sound is taken in windows, so memory does not grow with its length."""
         live = bool(resolve(self.info.options, options)["live"])
@@ -83,9 +88,11 @@ class BuiltinEngine:
         # The matrices of one frame are small: threads of the linear algebra would only wait for each other.
         with threadpool_limits(1, "blas"), ThreadPoolExecutor(self._threads) as pool:
             for window in windows(speech, LIVE if live else STEADY):
-                start = first + window.first
-                frames = [avatar.loop.frame(number) for number in range(start, start + window.count)]
-                yield from _in_order(pool, performance, avatar.track, frames, performance.plan(window))
+                planned = performance.plan(window)
+                skipped = min(max(heard - window.first, 0), window.count)
+                numbers = range(first + window.first + skipped, first + window.first + window.count)
+                frames = [avatar.loop.frame(number) for number in numbers]
+                yield from _in_order(pool, performance, avatar.track, frames, planned[skipped:])
 
     def unload(self) -> None:
         """Forget the loaded avatar and the encoder."""
@@ -100,7 +107,7 @@ class BuiltinEngine:
         loaded = self._loaded[1]
         if isinstance(loaded, LoadedPerson):
             return PersonPerformance(loaded, self._ears, live, avatar.loop, first)
-        return PreviewPerformance(loaded, avatar.loop, first)
+        return PreviewPerformance(loaded, self._ears, live, avatar.loop, first)
 
 
 def _is_version(file: Path, version: int) -> bool:

@@ -9,13 +9,16 @@ from typing import Any, Protocol
 import numpy as np
 
 from modules.avatar.base import BaseLoop
-from modules.avatar.builtin.articulation import movements
+from modules.avatar.builtin.articulation import movements, said
 from modules.avatar.builtin.ears import Ears, at_hearing_rate, hear
+from modules.avatar.builtin.features import MEL_RATE, WHISPER_RATE
 from modules.avatar.builtin.listen import Window
 from modules.avatar.builtin.person import LoadedPerson
 from modules.avatar.builtin.photo import LoadedPreview
 from modules.avatar.builtin.plan import Drawing, Wanted, choose_units, drawings
 from modules.avatar.builtin.silence import gate
+from modules.avatar.builtin.sounds import heard_phones
+from modules.avatar.builtin.sync import USUAL_LAG
 from modules.avatar.builtin.visemes import Mouth, Wish
 from modules.avatar.builtin.warp import Box, Source, draw_mouth
 
@@ -92,13 +95,13 @@ class PersonPerformance:
         heard = hear(sound)
         hearing = speech.adapted(self._ears.hearing(sound, heard.mel, self._in_haste), heard.spoken)
         spoken = heard.spoken_at(window.times)
-        # Lips follow sound as the footage shows it; where it is known what is said when, no lag is copied.
-        lag = 0.0 if window.phones is None else self._person.lag
-        codes = speech.predict(hearing, window.times + lag, spoken, space)
-        heard_codes = space.rest + (codes - space.rest) * gate(spoken)[:, None]
-        if window.phones is None:
-            return Wish(heard_codes, np.zeros(len(heard_codes), bool))
-        return self._mouth.follow(heard_codes, window.times, window.phones)
+        # A voice that knows what it says is in sync; any other sound is shown as the footage would have shown it.
+        lag = self._person.lag
+        codes = speech.predict(hearing, window.times + (0.0 if window.phones is None else lag), spoken, space)
+        codes = space.rest + (codes - space.rest) * gate(spoken)[:, None]
+        if window.phones is not None:
+            return self._mouth.follow(codes, window.times, window.phones)
+        return self._mouth.follow(codes, window.times - USUAL_LAG - lag, heard_phones(hearing.sounds))
 
     def draw(self, planned: Drawing) -> Drawn:
         """See Performance."""
@@ -114,15 +117,22 @@ class PersonPerformance:
 class PreviewPerformance:
     """A speech by a photo, or by a person who has not been heard: preview quality."""
 
-    def __init__(self, preview: LoadedPreview, loop: BaseLoop, first: int) -> None:
+    def __init__(self, preview: LoadedPreview, ears: Ears, in_haste: bool, loop: BaseLoop, first: int) -> None:
         self._preview = preview
+        self._ears = ears
+        self._in_haste = in_haste
         self._loop = loop
         self._first = first
 
     def plan(self, window: Window) -> Sequence[Any]:
         """See Performance."""
-        heard = hear(at_hearing_rate(window.samples, window.sample_rate))
-        opening, rounding = movements(heard.mel, heard.spoken, window.times)
+        sound = at_hearing_rate(window.samples, window.sample_rate)
+        heard = hear(sound)
+        if window.phones is None:
+            shares = self._ears.hearing(sound, heard.mel, self._in_haste).sounds
+        else:
+            shares = said(window.phones, -(-len(heard.mel) * WHISPER_RATE // MEL_RATE))
+        opening, rounding = movements(shares, heard.mel, heard.spoken, window.times)
         share = gate(heard.spoken_at(window.times))
         first = self._first + window.first - window.before
         numbers = np.arange(first, first + len(share))

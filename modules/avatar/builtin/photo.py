@@ -166,15 +166,16 @@ class _Face:
         origins = self.grid.dense(self._origins(preview.move, unswayed, False), self.box)
         self._put_lower(origins, self._origins(preview.move, unswayed, True), axes, (upper + lower) / 2)
         crop = self._with_lids(preview.lids)
-        picture = read(crop.pixels, origins - np.array([crop.left, crop.top], np.float32))
+        picture = read(crop.pixels, origins)
         opening = mouth.Opening(upper, lower, preview.move, self.skin.rest, self.skin.own_opening)
         mouth.paint(picture, self.box.corner, axes, opening, look, mouth.Original(self.crop, rest))
         return picture
 
     def _origins(self, move: Move, unswayed: np.ndarray, lower: bool) -> np.ndarray:
-        """(rows, columns, 2) where in the picture each node comes from, as part of the lower or the upper face."""
+        """(rows, columns, 2) where in ``crop`` each node comes from, as part of the lower or the upper face."""
         displaced = self.skin.axes.vector(self.skin.moved(self.weights, move, lower))
-        return np.asarray(unswayed + self.grid.at(self.grid.inverse(displaced), unswayed))
+        there = unswayed + self.grid.at(self.grid.inverse(displaced), unswayed)
+        return np.asarray(there - (self.crop.left, self.crop.top))
 
     def _carried(self, points: np.ndarray, swayed: np.ndarray) -> np.ndarray:
         """(..., 2) where ``points`` in pixels are when the body has moved."""

@@ -39,8 +39,8 @@ INVERSE_STEPS = 4
 
 def read(picture: np.ndarray, places: np.ndarray, interpolation: int = cv2.INTER_CUBIC) -> np.ndarray:
     """(h, w, C) values of ``picture`` (H, W, C) at ``places`` (h, w, 2) in its own pixels."""
-    x, y = places[..., 0].astype(np.float32), places[..., 1].astype(np.float32)
-    return np.asarray(cv2.remap(picture, x, y, interpolation, borderMode=cv2.BORDER_REPLICATE))
+    both = np.asarray(places, np.float32)
+    return np.asarray(cv2.remap(picture, both, np.empty(0), interpolation, borderMode=cv2.BORDER_REPLICATE))
 
 
 @dataclass(frozen=True)
