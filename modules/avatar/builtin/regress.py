@@ -22,8 +22,8 @@ NETWORK_WHISPER_OFFSETS = np.arange(-0.08, 0.0801, 0.04)
 NETWORK_MEL_OFFSETS = np.arange(-0.06, 0.0601, 0.02)
 NETWORK_SOUND_OFFSETS = np.arange(-0.08, 0.0801, 0.04)
 RIDGE = 0.1
-# Whisper says more than the mel does, above all where a room echoes; which sound it is says most in fewest numbers.
-WHISPER_WEIGHT, MEL_WEIGHT, SOUND_WEIGHT = 1.5, 1.0, 2.0
+# Which sound it is says most, in fewest numbers; the rest says how this person speaks it.
+WHISPER_WEIGHT, MEL_WEIGHT, SOUND_WEIGHT = 1.0, 1.0, 4.0
 # The kernel regression keeps at most so many examples, evenly chosen; the networks learn from all.
 MAX_EXAMPLES = 3000
 KERNEL_OFFSETS = (KERNEL_WHISPER_OFFSETS, KERNEL_MEL_OFFSETS, KERNEL_SOUND_OFFSETS)

@@ -7,9 +7,13 @@ speech, whose timing is known, by tools/make_speech_sounds.py: many voices, Engl
 from __future__ import annotations
 
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+
+from modules.avatar.builtin.features import WHISPER_RATE
+from modules.media import Phone
 
 FILE = Path(__file__).parent / "data" / "speech_sounds.npz"
 # Letters of misaki's phonetic alphabet whose sounds look alike on the lips; the first group is silence.
@@ -31,6 +35,8 @@ GROUPS = (
 )
 # How far each group opens any mouth, roughly: 1 for an a, -1 for lips that touch. Silence says nothing.
 OPENNESS = np.array([0, -1, -0.6, -0.2, -0.3, 1, 0.4, 0.1, -0.2, -0.2, -0.1, 0, 0, 0])
+# A sound that is never heard with more than this share is not worth following.
+LEAST_SHARE = 0.3
 # How decided the groups are: the map's answers lie between 0 and 1.
 SHARPNESS = 6.0
 
@@ -46,6 +52,21 @@ def sound_groups(states: np.ndarray) -> np.ndarray:
     answers = SHARPNESS * (in_context(states) @ _map())
     shares = np.exp(answers - answers.max(1, keepdims=True))
     return np.asarray(shares / shares.sum(1, keepdims=True), np.float32)
+
+
+def heard_phones(shares: np.ndarray) -> tuple[Phone, ...]:
+    """What is said when, as far as (T, 14) ``shares`` at WHISPER_RATE tell: one letter stands for its group.
+
+    Silence is left out: other parts of the engine judge it better.
+    """
+    group = shares.argmax(1)
+    turns = np.flatnonzero(np.diff(group, prepend=-1, append=-1))
+    phones = []
+    for start, stop in pairwise(turns.tolist()):
+        if group[start] > 0 and shares[start:stop].max() >= LEAST_SHARE:
+            begin, end = max(start - 0.5, 0.0) / WHISPER_RATE, (stop - 0.5) / WHISPER_RATE
+            phones.append(Phone(GROUPS[group[start]][0], begin, end))
+    return tuple(phones)
 
 
 @cache
