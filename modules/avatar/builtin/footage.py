@@ -59,6 +59,8 @@ def choose_loop(track: Track) -> BaseLoop:
         start += int((turn[MAX_LOOP:] - turn[:-MAX_LOOP]).argmin())
         stop = start + MAX_LOOP
     trim = min(MAX_TRIM, int(TRIM_SHARE * (stop - start)))
+    if not trim:  # a photo, or next to nothing
+        return BaseLoop(start, stop)
     motion = _motion(track.landmarks[start:stop])
     # Of equally still moments the outermost is taken.
     first = int(motion[: trim + 1].argmin())
