@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +31,9 @@ from modules.voice_clone.base import EnrolledVoice, VoiceEngine
 
 # A segment is what a stopped render loses at most; it ends in a pause, where the mouth is at rest.
 SEGMENT_SECONDS = 6.0
+# What is animated in one go, at most, and what is heard again before it, in frames: together they fit one window of
+# the built-in engine, which is dear to hear and joins seamlessly within.
+TAKE_FRAMES, LEAD_IN_FRAMES = 475, 25
 LEAD_SECONDS = 0.24
 TAIL_SECONDS = 0.4
 PREVIEW_SECONDS = 3.0
@@ -200,15 +204,43 @@ def _kept(file: Path) -> Any:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def segments(timeline: Timeline) -> list[tuple[int, int]]:
-    """[first, last) frames of each segment; cut in the middle of pauses, about SEGMENT_SECONDS apart."""
+@dataclass(frozen=True)
+class Segment:
+    """Frames [first, last) of the output, which are one file."""
+
+    number: int
+    first: int
+    last: int
+
+    @property
+    def file(self) -> str:
+        return f"{self.number:05d}.mp4"
+
+
+def segments(timeline: Timeline) -> list[Segment]:
+    """The whole timeline, cut in the middle of pauses about SEGMENT_SECONDS apart."""
     frame = timeline.rate / FRAME_RATE
     cuts = [0]
     for before, after in zip(timeline.spoken, timeline.spoken[1:], strict=False):
         middle = round((before.stop + after.start) / 2 / frame)
         if middle - cuts[-1] >= SEGMENT_SECONDS * FRAME_RATE:
             cuts.append(middle)
-    return [*zip(cuts, [*cuts[1:], timeline.frames], strict=True)]
+    ends = [*cuts[1:], timeline.frames]
+    return [Segment(number, *span) for number, span in enumerate(zip(cuts, ends, strict=True))]
+
+
+def takes(cut: Sequence[Segment]) -> list[list[Segment]]:
+    """Segments that are animated in one go, at most TAKE_FRAMES long unless one segment is longer.
+
+    The same whether a render was stopped or not, so that it ends the same.
+    """
+    found: list[list[Segment]] = []
+    for segment in cut:
+        if found and segment.last - found[-1][0].first <= TAKE_FRAMES:
+            found[-1].append(segment)
+        else:
+            found.append([segment])
+    return found
 
 
 def disk_needed(width: int, height: int, seconds: float) -> int:
@@ -242,12 +274,12 @@ def render(
     output.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
     faces = progress.part(0.0, 1.0 - JOIN_SHARE)
-    for index, (first, last) in enumerate(segments(timeline)):
-        file = parts / f"{index:05d}.mp4"
-        share = faces.part(first / timeline.frames, last / timeline.frames)
-        if not file.exists():
-            _render_segment(timeline, (first, last), engine, avatar, options, label, file, share, threads)
-        files.append(file)
+    for take in takes(segments(timeline)):
+        share = faces.part(take[0].first / timeline.frames, take[-1].last / timeline.frames)
+        missing = [segment for segment in take if not (parts / segment.file).exists()]
+        if missing:
+            _render_take(timeline, take, missing[0].first, engine, avatar, options, label, parts, share, threads)
+        files += [parts / segment.file for segment in take]
         share.at(1.0)
     sound = output / "sound.wav"
     subtitles = output / "subtitles.srt"
@@ -259,36 +291,45 @@ def render(
     return RenderResult(video, sound, subtitles, timeline.frames, timeline.seconds)
 
 
-def _render_segment(
+def _render_take(
     timeline: Timeline,
-    span: tuple[int, int],
+    take: Sequence[Segment],
+    begin: int,
     engine: LipSyncEngine,
     avatar: PreparedAvatar,
     options: Mapping[str, Any],
     label: str | None,
-    file: Path,
+    parts: Path,
     progress: Progress,
     threads: int,
 ) -> None:
-    first, last = span
+    """Render the segments of a take from frame ``begin`` on; what comes before is heard, but not drawn."""
     footage = avatar.footage
-    order = [avatar.loop.frame(n) for n in range(first, last)]
-    labelled = provenance.LABEL_SECONDS * FRAME_RATE if label is not None else 0
+    first, last = max(0, take[0].first - LEAD_IN_FRAMES), take[-1].last
     # Decoding, the engine and the encoder run side by side; each hands over a few frames at a time.
-    bases = media.prefetch(media.read_order(footage, order), 4)
-    faces = media.prefetch(engine.animate(avatar, _sound_of(timeline, first, last), options, first), 4)
+    bases = media.prefetch(media.read_order(footage, [avatar.loop.frame(n) for n in range(begin, last)]), 4)
+    speech = _sound_of(timeline, first, last)
+    faces = media.prefetch(engine.animate(avatar, speech, options, first, begin - first), 4)
+    labelled = provenance.LABEL_SECONDS * FRAME_RATE if label is not None else 0
     max_bitrate = round(footage.width * footage.height * FRAME_RATE * MAX_BITS_PER_PIXEL * 0.95)
-    writer = media.VideoWriter(
-        file, footage.width, footage.height, footage.color, threads=threads, max_bitrate=max_bitrate
-    )
-    with writer:
-        for number, (base, face) in enumerate(zip(bases, faces, strict=True), start=first):
-            frame = base.copy()
-            compositor.paste(frame, face)
-            if label is not None and number < labelled:
-                provenance.draw_label(frame, label)
-            writer.write(frame)
-            progress.at((number + 1 - first) / (last - first))
+    drawn = enumerate(zip(bases, faces, strict=True), start=begin)
+    for segment in take:
+        if segment.last <= begin:
+            continue
+        writer = media.VideoWriter(
+            *(parts / segment.file, footage.width, footage.height, footage.color),
+            threads=threads,
+            max_bitrate=max_bitrate,
+        )
+        with writer:
+            for number, (base, face) in islice(drawn, segment.last - segment.first):
+                frame = base.copy()
+                compositor.paste(frame, face)
+                if label is not None and number < labelled:
+                    provenance.draw_label(frame, label)
+                writer.write(frame)
+                progress.at((number + 1 - take[0].first) / (last - take[0].first))
+    next(drawn, None)  # the engine, too, must have come to its end
 
 
 def _sound_of(timeline: Timeline, first: int, last: int) -> Iterator[AudioChunk]:

@@ -57,13 +57,21 @@ class FakeLips:
         return PreparedAvatar("fake", folder, footage, track, BaseLoop(0, footage.frame_count))
 
     def animate(
-        self, avatar: PreparedAvatar, speech: Iterator[AudioChunk], options: Mapping[str, Any], first: int = 0
+        self,
+        avatar: PreparedAvatar,
+        speech: Iterator[AudioChunk],
+        options: Mapping[str, Any],
+        first: int = 0,
+        heard: int = 0,
     ) -> Iterator[FaceFrame]:
         number = first
         for chunk in speech:
             self.phones += [phone.moved(number / FRAME_RATE) for phone in chunk.phones or ()]
             step = chunk.sample_rate // FRAME_RATE
             for start in range(0, len(chunk.samples), step):
+                if number < first + heard:
+                    number += 1
+                    continue
                 if number == self.fail_at:
                     raise RuntimeError("the power went off")
                 self.animated.append(number)

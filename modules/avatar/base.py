@@ -92,12 +92,18 @@ class LipSyncEngine(Protocol):
         ...
 
     def animate(
-        self, avatar: PreparedAvatar, speech: Iterator[AudioChunk], options: Mapping[str, Any], first: int = 0
+        self,
+        avatar: PreparedAvatar,
+        speech: Iterator[AudioChunk],
+        options: Mapping[str, Any],
+        first: int = 0,
+        heard: int = 0,
     ) -> Iterator[FaceFrame]:
-        """One FaceFrame for every 40 ms of ``speech`` begun, in order.
+        """One FaceFrame for every 40 ms of ``speech`` begun, in order, but for the first ``heard`` of them.
 
-        ``first`` is the number of the first output frame on ``avatar.loop``, so that
-        a long output can be made piece by piece. Closing the iterator cancels.
+        ``first`` is the number of the first frame of ``speech`` on ``avatar.loop``, so that a long output can be
+        made piece by piece; what was made before is ``heard`` again, so that pieces join without a seam.
+        Closing the iterator cancels.
         """
         ...
 

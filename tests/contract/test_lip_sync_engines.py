@@ -40,8 +40,8 @@ class Stage:
     engine: LipSyncEngine
     avatar: PreparedAvatar
 
-    def animate(self, sound: np.ndarray, first: int = 0) -> list[FaceFrame]:
-        return list(self.engine.animate(self.avatar, chunks(sound), {}, first))
+    def animate(self, sound: np.ndarray, first: int = 0, heard: int = 0) -> list[FaceFrame]:
+        return list(self.engine.animate(self.avatar, chunks(sound), {}, first, heard))
 
     def openings(self, faces: list[FaceFrame]) -> np.ndarray:
         """Inner-lip distance in eye distances of the finished frames, seen by the tracker."""
@@ -160,6 +160,15 @@ def test_the_same_speech_gives_the_same_frames(stage: Stage) -> None:
     for one, two in zip(stage.animate(sound), stage.animate(sound), strict=True):
         np.testing.assert_array_equal(one.patch, two.patch)
         np.testing.assert_array_equal(one.mask, two.mask)
+
+
+def test_a_piece_that_hears_what_was_before_is_the_end_of_the_whole(stage: Stage) -> None:
+    sound = speech(1.5, seed=6)[0]
+    whole, rest = stage.animate(sound, first=30), stage.animate(sound, first=30, heard=20)
+    assert len(rest) == len(whole) - 20
+    for one, two in zip(whole[20:], rest, strict=True):
+        assert one.base == two.base
+        np.testing.assert_array_equal(one.patch, two.patch)
 
 
 def test_how_the_sound_is_cut_into_chunks_changes_nothing(stage: Stage) -> None:
