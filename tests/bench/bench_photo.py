@@ -142,8 +142,9 @@ def _whole(picture: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Head and shoulders as a square tile."""
     eyes = float(eye_distance(points))
     center = points[at.NOSE_BRIDGE, :2] + (0, 0.45 * eyes)
-    side = round(4.2 * eyes)
-    part = cv2.getRectSubPix(picture, (side, side), center.tolist())
+    side = min(round(4.2 * eyes), *picture.shape[:2])
+    left, top = np.clip(np.round(center - side / 2).astype(int), 0, np.array(picture.shape[1::-1]) - side).tolist()
+    part = picture[top : top + side, left : left + side]
     return cv2.resize(part, (FACE_SIDE, FACE_SIDE), interpolation=cv2.INTER_AREA)
 
 

@@ -33,7 +33,7 @@ ROUND_SHADOW = 9.0
 # A photo whose lips are further apart than this shows real teeth, which are kept.
 REAL_TEETH = 0.06
 # Where less shows, what shows is kept until the opening has changed by this much.
-REAL_FADE = 0.03
+REAL_FADE = 0.012
 REAL_REACH, CORNER_REACH = 0.08, 0.03
 LIP_LINE = 0.006
 MARGIN = 0.02
@@ -75,7 +75,7 @@ def paint(
     line = LIP_LINE * float(smoothstep(np.array(abs(opening.move.change) / REAL_FADE)))
     soft = max(tones.blur, 0.5) / axes.unit
     cover = np.clip((down - roof + line) / soft + 0.5, 0, 1) * np.clip((floor + line - down) / soft + 0.5, 0, 1)
-    cover *= smoothstep((0.5 * (opening.upper[-1, 0] - opening.upper[0, 0]) - np.abs(across)) / 0.02 + 1)
+    cover *= smoothstep(np.minimum(across - opening.upper[0, 0], opening.upper[-1, 0] - across) / MARGIN + 1)
     inside = _drawn(across, down, roof, floor, opening, tones, soft)
     kept = _kept(opening)
     if kept > 0:

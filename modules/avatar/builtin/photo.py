@@ -33,6 +33,8 @@ GRID_STEP = 0.03  # eye distances
 BESIDE_LIPS, BELOW_LIPS = 0.06, 0.6
 # Half the length in eye distances by which the motion of the mouth's axes is measured.
 SPAN = 0.25
+# A mouth that is open further than this in the picture opens further for every sound.
+WIDE = 0.12
 # A nod follows the speech this slowly.
 STRESS_SECONDS = 0.3
 # Where less than this share of the motion arrives, the patch fades into the frame.
@@ -90,6 +92,8 @@ class LoadedPreview:
         points = self._points[bases]
         own = np.linalg.norm(points[:, at.LIP_INNER_TOP] - points[:, at.LIP_INNER_BOTTOM], axis=1)
         own = own / np.linalg.norm(points[:, at.EYE_OUTER_LEFT] - points[:, at.EYE_OUTER_RIGHT], axis=1)
+        # Who shows teeth at rest opens further to speak.
+        opening = opening * np.maximum(own / WIDE, 1.0)
         moves = [Move(float(change), float(rounded)) for change, rounded in zip(opening - own, rounding, strict=True)]
         if not self.still:
             return [Preview(base, move, None, 0.0) for base, move in zip(bases.tolist(), moves, strict=True)]

@@ -34,6 +34,8 @@ ROUND_REACH = 0.42
 # Opening pulls the corners in a little.
 CORNERS_IN = 0.12
 CONTOUR_STEPS = 49
+INNER_CORNERS = at.LIPS_INNER_UPPER[0], at.LIPS_INNER_UPPER[-1]
+OUTER_CORNERS = at.MOUTH_LEFT, at.MOUTH_RIGHT
 INVERSE_STEPS = 4
 
 
@@ -143,11 +145,12 @@ class Contour:
 def contour_of(local: np.ndarray) -> Contour:
     """The inner lips of a face's (478, 2) local points, as smooth curves from corner to corner."""
     upper, lower = local[list(at.LIPS_INNER_UPPER)], local[list(at.LIPS_INNER_LOWER)]
-    corners = (upper[0] + lower[0]) / 2, (upper[-1] + lower[-1]) / 2
+    # The mesh puts the inner corners a little inside of where lips really meet.
+    corners = [(local[inner] + local[outer]) / 2 for inner, outer in zip(INNER_CORNERS, OUTER_CORNERS, strict=True)]
     across = np.linspace(corners[0][0], corners[1][0], CONTOUR_STEPS)
     curves = []
     for line in (upper, lower):
-        line = np.concatenate([corners[0][None], line[1:-1], corners[1][None]])
+        line = np.stack([corners[0], *line[1:-1], corners[1]])
         # Points of a turned mouth can come close in x; a function needs them apart.
         xs = np.maximum.accumulate(line[:, 0] + np.arange(len(line)) * 1e-5)
         curves.append(PchipInterpolator(xs, line[:, 1])(across))
@@ -200,7 +203,7 @@ class Skin:
         left, right = rest.across[0], rest.across[-1]
         half = (right - left) / 2
         place = (x - (left + right) / 2) / half
-        arch = np.clip(1 - place**2, 0, 1) ** 0.8
+        arch = np.clip(1 - place**2, 0, 1)
         still = self._beyond(local)
         jaw = smoothstep((below - CHEEK_TOP) / (self.chin - CHEEK_TOP)) * np.exp(-((x / JAW_REACH) ** 2) / 2) * still
         near = np.exp(-(x**2 + below**2) / (2 * ROUND_REACH**2))

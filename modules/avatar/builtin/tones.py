@@ -24,7 +24,7 @@ LEAST_WHITE = 24  # pixels
 # Teeth stand in the shade of the lips; against the skin they are neither lamps nor holes.
 DARKEST_TEETH, BRIGHTEST_TEETH = 0.95, 1.25
 TONGUE_SHARE = 0.66
-LINE_SHARE = 0.55
+LINE_SHARE = np.array([0.44, 0.46, 0.58])
 CAVITY_SHARE = np.array([0.11, 0.12, 0.19])
 # The scale in pixels at which an edge is softened to measure how soft it was (Zhuo & Sim, 2011).
 PROBE_SIGMA = 1.0
