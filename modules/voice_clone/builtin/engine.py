@@ -16,17 +16,19 @@ from modules.options import Option, resolve
 from modules.progress import Progress
 from modules.speech.normalise import normalise
 from modules.voice_clone.base import EnrolledVoice, Reference, VoiceEngineInfo
+from modules.voice_clone.builtin import breath
 from modules.voice_clone.builtin import voice as learnt
 from modules.voice_clone.builtin.child import enrol_in_child
 from modules.voice_clone.builtin.packs import voice_packs
-from modules.voice_clone.builtin.phonemes import LONGEST_SENTENCE, Vocabulary, to_phonemes
+from modules.voice_clone.builtin.phonemes import Vocabulary, to_phonemes
 from modules.voice_clone.builtin.synthesis import SAMPLE_RATE, Synthesiser, finish
 from modules.voice_clone.builtin.timing import phones_of
 
 PAUSE_SECONDS = 0.3
+# Between two pieces of one sentence.
+BREATH_SECONDS = 0.18
 
 _SENTENCE = re.compile(r"[^。！？!?；;…\n]*[。！？!?；;…\n]+[”’」』）)\"']*|[^。！？!?；;…\n]+$")
-_CLAUSE = re.compile(r"[^，,、：:—]*[，,、：:—]+|[^，,、：:—]+$")
 _SPEAKABLE = re.compile(r"\w")
 
 
@@ -74,13 +76,11 @@ class BuiltinVoiceEngine:
         vocabulary, synthesiser = self._load()
         person = learnt.LearntVoice.load(voice.folder)
         scale = person.pitch_scale(language) * 2 ** (chosen["pitch"] / 12)
-        silence = np.zeros(int(PAUSE_SECONDS * SAMPLE_RATE), np.float32)
-        pause = AudioChunk(silence, SAMPLE_RATE, (Phone(PAUSE, 0.0, PAUSE_SECONDS),))
-        for place, tokens in enumerate(_sentences(normalise(text, language), language, vocabulary)):
+        for place, (pause, tokens) in enumerate(_sentences(normalise(text, language), language, vocabulary)):
             style = person.style(voice_packs(), language, len(tokens))
             said = synthesiser.say(tokens, style, scale, chosen["speed"])
             sentence = finish(said.sound, phones_of(vocabulary.letters(tokens), said.frames, said.sound))
-            yield media.collect([pause, sentence]) if place else sentence
+            yield media.collect([_silence(pause), sentence]) if place else sentence
 
     def unload(self) -> None:
         """Close the network; the next sentence opens it again."""
@@ -97,16 +97,20 @@ class BuiltinVoiceEngine:
         return self._vocabulary, self._synthesiser
 
 
-def _sentences(text: str, language: str, vocabulary: Vocabulary) -> Iterator[list[int]]:
-    """Tokens of one sentence after another; a sentence that is too long is cut at commas."""
+def _silence(seconds: float) -> AudioChunk:
+    samples = np.zeros(int(seconds * SAMPLE_RATE), np.float32)
+    return AudioChunk(samples, SAMPLE_RATE, (Phone(PAUSE, 0.0, seconds),))
+
+
+def _sentences(text: str, language: str, vocabulary: Vocabulary) -> Iterator[tuple[float, list[int]]]:
+    """Seconds of silence before, and tokens, of one sentence after another; long ones come in pieces."""
     for sentence in _SENTENCE.findall(text):
-        if not _SPEAKABLE.search(sentence):
-            continue
-        phonemes = to_phonemes(sentence, language)
-        fits = len(phonemes) <= LONGEST_SENTENCE
-        pieces = [phonemes] if fits else [to_phonemes(clause, language) for clause in _CLAUSE.findall(sentence)]
-        for piece in pieces:
-            tokens = vocabulary.tokens(piece)
+        pause = PAUSE_SECONDS
+        for piece in breath.pieces(breath.with_breaths(sentence), lambda part: len(to_phonemes(part, language))):
+            if not _SPEAKABLE.search(piece):
+                continue
+            tokens = vocabulary.tokens(to_phonemes(piece, language))
             # Foreign scripts leave nothing but the end marks.
             if len(tokens) > 2:
-                yield tokens
+                yield pause, tokens
+                pause = BREATH_SECONDS

@@ -8,72 +8,14 @@ from itertools import groupby
 
 # Written in capitals all the same, these are words.
 _WORDS_IN_CAPITALS = frozenset(
-    [
-        "SIM",
-        "RAM",
-        "ROM",
-        "PIN",
-        "BUG",
-        "YES",
-        "NEW",
-        "TOP",
-        "HOT",
-        "THE",
-        "AND",
-        "YOU",
-        "FUN",
-        "BIG",
-        "MAX",
-        "CAD",
-        "SIP",
-        "LOGO",
-        "DEMO",
-        "VLOG",
-        "BLOG",
-        "OPPO",
-        "VIVO",
-        "ASUS",
-        "IKEA",
-        "ZARA",
-        "NIKE",
-        "SONY",
-        "BIOS",
-        "LASER",
-        "COVID",
-        "NASA",
-        "NATO",
-        "LOVE",
-        "GOOD",
-        "BOOK",
-        "SALE",
-        "OPEN",
-        "FREE",
-        "HELLO",
-        "WORLD",
-        "PLUS",
-        "MINI",
-        "AIR",
-        "SHOW",
-        "LIVE",
-        "OFFER",
-        "TEAM",
-        "FLASH",
-        "JAVA",
-        "RUBY",
-        "RUST",
-        "LINUX",
-        "EXCEL",
-        "WORD",
-        "TEAMS",
-        "ZOOM",
-        "GUCCI",
-        "PRADA",
-        "DIOR",
-        "PAUSE",
-        "START",
-        "STOP",
-    ]
-)
+    {
+        "AIR", "AND", "ASUS", "BIG", "BIOS", "BLOG", "BOOK", "BUG", "CAD", "COVID", "DEMO", "DIOR", "EXCEL",
+        "FLASH", "FREE", "FUN", "GOOD", "GUCCI", "HELLO", "HOT", "IKEA", "JAVA", "LASER", "LINUX", "LIVE", "LOGO",
+        "LOVE", "MAX", "MINI", "NASA", "NATO", "NEW", "NIKE", "OFFER", "OPEN", "OPPO", "PAUSE", "PIN", "PLUS",
+        "PRADA", "RAM", "ROM", "RUBY", "RUST", "SALE", "SHOW", "SIM", "SIP", "SONY", "START", "STOP", "TEAM",
+        "TEAMS", "THE", "TOP", "VIVO", "VLOG", "WORD", "WORLD", "YES", "YOU", "ZARA", "ZOOM"
+    }
+)  # fmt: skip
 # Said otherwise than English readers read them.
 _SAID = {"json": "Jason", "wifi": "Wi-Fi", "ios": "i O S", "ok": "O K", "vs": "versus", "iqoo": "i Q O O"}
 _LONGEST_ACRONYM = 5
@@ -102,7 +44,7 @@ def _said(word: str) -> list[tuple[str, bool]]:
         return [(part, len(part) == 1) for part in other.split()]
     if _is_spelt(word):
         return [(letter.upper(), True) for letter in word if letter.isalpha()]
-    return [(word.lower() if word.isupper() else word, False)]
+    return [(word.lower() if word.isalpha() and word.isupper() else word, False)]
 
 
 def _is_spelt(word: str) -> bool:

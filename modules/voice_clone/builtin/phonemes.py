@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modules.errors import StudioError
-from modules.voice_clone.builtin import chinese, latin
+from modules.voice_clone.builtin import chinese, latin, tones
 
 VOCABULARY_FILE = "vocab.json"
 LONGEST_SENTENCE = 510
@@ -83,8 +83,15 @@ class Piece:
 
 
 def pieces(text: str) -> Iterator[Piece]:
-    """What is said of normalised Chinese text, Latin words inside it and marks included, in order."""
-    for is_chinese, group in groupby(chinese.read(text), key=lambda word: bool(word[1])):
+    """What is said of normalised Chinese text, Latin words inside it and marks included, in order.
+
+    The tones are each syllable's own; ``mandarin`` changes them beside others.
+    """
+    yield from _pieces(chinese.read(text))
+
+
+def _pieces(read: tones.Words) -> Iterator[Piece]:
+    for is_chinese, group in groupby(read, key=lambda word: bool(word[1])):
         words = list(group)
         if is_chinese:
             yield from (Piece(word, tuple(pinyin)) for word, pinyin in words)
@@ -98,7 +105,7 @@ def pieces(text: str) -> Iterator[Piece]:
 
 def mandarin(text: str) -> str:
     """Phonemes of Chinese text whose numbers are written out already; words are kept apart."""
-    joined = re.sub(r"\s+", " ", "".join(_letters(piece) for piece in pieces(text)))
+    joined = re.sub(r"\s+", " ", "".join(_letters(piece) for piece in _pieces(tones.changed(chinese.read(text)))))
     return re.sub(r" ?([,.!?;:]) ?", r"\1 ", joined).strip()
 
 

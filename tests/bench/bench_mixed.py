@@ -1,0 +1,131 @@
+"""Chinese sentences with English words in them, spoken by cloned voices and judged by Whisper.
+
+    python tests/bench/bench_mixed.py --voice low=FOLDER --voice high=FOLDER [--shared ../shared]
+
+FOLDER holds what the built-in engine learnt of a person (kokoro_voice.json). The sentences are
+tests/data/mixed_15.txt. Whisper listens in Chinese mode, as ``probes/eval_voice.py`` of the shared
+folder does; a Latin word counts as heard when its letters stand in what was heard (so 派森 for Python is a
+miss). Writes docs/quality/mixed.md; exit status 1 when a bar is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from modules import media  # noqa: E402
+from modules.voice_clone.base import EnrolledVoice  # noqa: E402
+from modules.voice_clone.builtin.engine import BuiltinVoiceEngine  # noqa: E402
+from modules.voice_clone.builtin.voice import LearntVoice  # noqa: E402
+from tests.bench.common import line  # noqa: E402
+
+SENTENCES = ROOT / "tests" / "data" / "mixed_15.txt"
+REPORT = ROOT / "docs" / "quality" / "mixed.md"
+ERROR_BAR, HEARD_BAR = 14.0, 80.0
+# Words that Whisper writes in Chinese when it hears them in Chinese speech.
+LOANS = {"咖啡": "coffee", "酷": "cool", "爵士": "jazz"}
+
+
+@dataclass
+class Score:
+    """Syllables (a Latin word counts as one) and Latin words of all sentences of a voice, and what was heard."""
+
+    errors: int = 0
+    syllables: int = 0
+    heard: int = 0
+    words: int = 0
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def error_rate(self) -> float:
+        """Percent of syllables heard wrongly."""
+        return 100 * self.errors / self.syllables
+
+    @property
+    def heard_rate(self) -> float:
+        """Percent of the Latin words that were heard."""
+        return 100 * self.heard / self.words
+
+
+def judge_of(shared: Path, models: Path) -> ModuleType:
+    """The shared folder's own measuring script."""
+    os.environ["EVAL_WHISPER"] = str(models / "whisper-base")
+    sys.path.insert(0, str(shared / "probes"))
+    import eval_voice
+
+    return eval_voice
+
+
+def latin_words(text: str) -> list[str]:
+    """Latin words of ``text`` in small letters."""
+    return re.findall(r"[a-z]+", text.lower().replace("-", ""))
+
+
+def judge_voice(engine: BuiltinVoiceEngine, folder: Path, judge: ModuleType) -> Score:
+    """Speak and judge every sentence in one voice."""
+    score = Score()
+    for text in SENTENCES.read_text(encoding="utf-8").split():
+        sound = media.collect(engine.speak(EnrolledVoice("builtin", folder), text, "mixed", {})).samples
+        heard, _ = judge.asr(judge.load(sound, src_sr=engine.info.sample_rate), "zh")
+        for chinese, english in LOANS.items():
+            heard = heard.replace(chinese, english)
+        found = judge.text_score(heard.replace("-", ""), text, "zh")
+        score.errors += found["syl_err"]
+        score.syllables += found["syl_n"]
+        letters = "".join(latin_words(heard))
+        missing = [word for word in latin_words(text) if word not in letters]
+        score.words += len(latin_words(text))
+        score.heard += len(latin_words(text)) - len(missing)
+        score.lines.append(f"| {text} | {heard} | {found['syl_err']}/{found['syl_n']} | {' '.join(missing)} |")
+        print(score.lines[-1], flush=True)
+    return score
+
+
+def report(scores: dict[str, Score], pitches: dict[str, float]) -> str:
+    """The page of docs/quality."""
+    lines = [
+        "# Mixed text: Chinese with English words",
+        "",
+        f"`{' '.join(['python', *sys.argv])}`, {time.strftime('%F')}",
+    ]
+    for name, score in scores.items():
+        lines += ["", f"## {name} voice ({pitches[name]:.0f} Hz)", "", "```"]
+        lines.append(line("syllables heard wrongly", score.error_rate, "%", ERROR_BAR))
+        lines.append(line("Latin words heard", score.heard_rate, "%", HEARD_BAR, at_most=False))
+        lines += ["```", "", "| said | heard | errors | Latin words missed |", "|---|---|---|---|", *score.lines]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--voice", action="append", required=True, metavar="NAME=FOLDER")
+    parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
+    parser.add_argument("--models", type=Path, default=ROOT / "models")
+    given: Any = parser.parse_args()
+    judge = judge_of(given.shared, given.models)
+    engine = BuiltinVoiceEngine(given.models, int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
+    scores: dict[str, Score] = {}
+    pitches: dict[str, float] = {}
+    for voice in given.voice:
+        name, _, folder = voice.partition("=")
+        pitches[name] = LearntVoice.load(Path(folder)).pitch
+        scores[name] = judge_voice(engine, Path(folder), judge)
+        print(f"{name}: {scores[name].error_rate:.1f} % errors, {scores[name].heard_rate:.0f} % heard", flush=True)
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    REPORT.write_text(report(scores, pitches), encoding="utf-8")
+    met = all(score.error_rate <= ERROR_BAR and score.heard_rate >= HEARD_BAR for score in scores.values())
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
