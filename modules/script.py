@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 from modules.errors import StudioError
 
 SENTENCE_PAUSE = 0.3
 PARAGRAPH_PAUSE = 0.8
+# After a semicolon, an ellipsis, and a piece of a sentence that was too long for one.
+CLAUSE_PAUSE, TRAILING_PAUSE, BREATH_PAUSE = 0.22, 0.5, 0.15
 MIN_PAUSE, MAX_PAUSE = 0.1, 10.0
 MIN_SPEED, MAX_SPEED = 0.6, 1.6
-# A sentence longer than this is cut at a comma, so that the voice keeps its breath and the model its limit.
+# A sentence longer than this is cut, so that a listener waits for less and a repair costs less.
 MAX_SENTENCE = 120
+# A cut piece is at least this long, if a good place is there.
+MIN_PIECE = 40
 # Seconds a syllable of Chinese and a word of English take at speed 1, pauses at commas included.
 SECONDS_PER_SYLLABLE = 0.25
 SECONDS_PER_WORD = 0.4
@@ -31,7 +36,17 @@ SPEAKABLE = re.compile(r"[A-Za-z0-9\u3040-\u30ff\u3400-\u9fff]")
 # A full stop ends one only before a new beginning: not in "3.14", "a.m. today", "J. Smith" or "Dr. Smith".
 FULL_STOP = r"(?<!\b[A-Z])(?<!\b[DMS]r)(?<!\bMrs)(?<!\bvs)\.(?=[”’\"')]*(?:\s+[^a-z\s]|\s*$))"
 SENTENCE = re.compile(rf"(?:[。！？!?；;…]+|{FULL_STOP})[”’」』）)\"']*")
-COMMA = re.compile(r"[，,、：:—]\s*")
+# Where a sentence that is too long is cut, the best places first; the last are before a conjunction.
+PLACES = tuple(
+    re.compile(place)
+    for place in (
+        r"[：—][”’」』）]*\s*",
+        r"(?:，|,(?!\d))[”’」』）]*\s*",
+        r"、\s*",
+        r"(?=但是|可是|所以|因为|而且|然后|如果|并且|不过|以及|或者|同时|于是|因此|虽然|从而|否则|甚至)",
+        r"\s+",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -53,26 +68,41 @@ def language_of(text: str) -> str:
 
 
 def _cut_long(sentence: str) -> list[str]:
-    """Cut a sentence that is too long at commas, else at spaces, else anywhere."""
+    """Cut a sentence that is too long at its marks, else before a conjunction, at a space, or anywhere."""
     pieces: list[str] = []
     rest = sentence
     while len(rest) > MAX_SENTENCE:
-        ends = [match.end() for match in COMMA.finditer(rest, 0, MAX_SENTENCE)]
-        spaces = [match.end() for match in re.finditer(r"\s", rest[:MAX_SENTENCE])]
-        cut = (ends or spaces or [MAX_SENTENCE])[-1]
+        cut = _place_to_cut(rest)
         pieces.append(rest[:cut])
         rest = rest[cut:]
     return [*pieces, rest]
 
 
-def _sentences(line: str) -> list[str]:
-    found: list[str] = []
-    start = 0
-    for match in SENTENCE.finditer(line):
-        found.append(line[start : match.end()])
-        start = match.end()
-    found.append(line[start:])
-    return [piece.strip() for sentence in found for piece in _cut_long(sentence.strip()) if SPEAKABLE.search(piece)]
+def _place_to_cut(text: str) -> int:
+    for shortest in (MIN_PIECE, 1):
+        for place in PLACES:
+            ends = [match.end() for match in place.finditer(text, 0, MAX_SENTENCE) if match.end() >= shortest]
+            if ends:
+                return ends[-1]
+    return MAX_SENTENCE
+
+
+def _sentences(line: str) -> list[tuple[str, float]]:
+    """The sentences of a line, and the silence after each in seconds."""
+    cuts = [match.end() for match in SENTENCE.finditer(line)]
+    found: list[tuple[str, float]] = []
+    for start, stop in pairwise([0, *cuts, len(line)]):
+        pieces = [piece.strip() for piece in _cut_long(line[start:stop].strip()) if SPEAKABLE.search(piece)]
+        found += [(piece, BREATH_PAUSE) for piece in pieces[:-1]]
+        found += [(piece, _pause_after(piece)) for piece in pieces[-1:]]
+    return found
+
+
+def _pause_after(sentence: str) -> float:
+    end = sentence.rstrip("”’」』）)\"'")
+    if end.endswith(("；", ";")):
+        return CLAUSE_PAUSE
+    return TRAILING_PAUSE if end.endswith("…") else SENTENCE_PAUSE
 
 
 def parse(script: str, max_characters: int) -> list[Utterance]:
@@ -100,7 +130,7 @@ def parse(script: str, max_characters: int) -> list[Utterance]:
             if index % 2:
                 pause_at_least(min(max(float(part), MIN_PAUSE), MAX_PAUSE))
             else:
-                utterances += [Utterance(s, language_of(s), SENTENCE_PAUSE) for s in _sentences(part)]
+                utterances += [Utterance(s, language_of(s), pause) for s, pause in _sentences(part)]
     if not utterances:
         raise StudioError("script_empty")
     return utterances

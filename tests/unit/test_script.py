@@ -63,6 +63,27 @@ def test_long_sentences_are_cut_at_commas_and_lose_nothing() -> None:
     assert "".join(pieces) == source
 
 
+def test_a_long_sentence_without_marks_is_cut_before_a_conjunction_and_breathes() -> None:
+    source = "这是一个很长的句子" * 8 + "但是" + "它一个标点也没有" * 10 + "。"
+    first, second = script.parse(source, 1000)
+    assert second.text.startswith("但是")
+    assert (first.pause, second.pause) == (script.BREATH_PAUSE, script.SENTENCE_PAUSE)
+
+
+def test_a_number_is_not_cut_at_its_comma() -> None:
+    pieces = texts("We counted 1,234,567 birds " * 8)
+    assert len(pieces) > 1
+    assert all(piece.count("1,234,567") == piece.count("birds") for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    ("source", "pause"),
+    [("好；", script.CLAUSE_PAUSE), ("他走了……", script.TRAILING_PAUSE), ("他说：“好……”", script.TRAILING_PAUSE)],
+)
+def test_the_mark_decides_how_long_the_silence_is(source: str, pause: float) -> None:
+    assert script.parse(source, 100)[0].pause == pause
+
+
 def test_endless_text_without_any_break_is_cut() -> None:
     assert "".join(texts("啊" * 1000)) == "啊" * 1000
 
