@@ -12,12 +12,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from modules import media, weights
 from modules.errors import StudioError
 from modules.media import AudioChunk
 from modules.progress import Progress
 from modules.speech import soundness, transcribe
 from modules.speech.agreement import COMPARED, Agreement, Unit, compare, units
+from modules.speech.transcribe import Heard
+
+Floats = NDArray[np.float32]
 
 # Silence behind the sentence in the short look.
 SHORT_LOOK_SILENCE = 0.5
@@ -25,9 +31,13 @@ SHORT_LOOK_SILENCE = 0.5
 TOKENS_PER_UNIT = 3
 SPARE_TOKENS = 12
 # A sentence agrees with its text from this score on ...
-GOOD_SCORE = 0.75
-# ... unless a stretch of so many letters of sound was left out or added (a word of two syllables).
-STRETCH = 5
+GOOD_SCORE = 0.8
+# ... unless a stretch of so many letters of sound was left out or added: a word, but not "and" or 的.
+MISSED_LETTERS = 4
+ADDED_LETTERS = 5
+# A token of Whisper takes at most this long at speed 1, and so much longer for each of its letters of sound.
+TOKEN_SECONDS = 0.55
+LETTER_SECONDS = 0.03
 _VOWELS = re.compile(r"[aeiouy]+")
 
 
@@ -37,7 +47,8 @@ class Verdict:
 
     heard: as understood, or None when nobody could listen (no recogniser, or a language it cannot compare);
     score: agreement of heard and asked, 1 to 0; doubts: what is wrong, in the words of ``soundness.faults``
-    and: missed, added, different; missed, added: the stretches, as written.
+    and: missed, added, different, unexplained (sound that belongs to no word); missed, added: the stretches, as
+    written.
     """
 
     heard: str | None
@@ -89,16 +100,19 @@ class Listener:
         narrow = media.resample(sound, rate, transcribe.SAMPLE_RATE)
         most = TOKENS_PER_UNIT * len(asked) + SPARE_TOKENS
         heard_as = "en" if language == "en" else "zh"
-        heard, agreement = "", Agreement(-1.0)
+        best: Verdict | None = None
         for window in (len(narrow) / transcribe.SAMPLE_RATE + SHORT_LOOK_SILENCE, transcribe.WINDOW):
             progress.at(0.0)
-            understood = self._transcriber.hear(narrow, heard_as, window, most)
-            found = compare(text, understood, language)
-            if found.score > agreement.score:
-                heard, agreement = understood, found
-            if not differences(agreement):
+            heard = self._transcriber.hear(narrow, heard_as, window, most)
+            agreement = compare(text, heard.text, language)
+            doubts = (*differences(agreement), *_unexplained(heard, narrow, heard_as, speed))
+            verdict = Verdict(heard.text, agreement.score, (*doubts, *wrong), agreement.missed, agreement.added)
+            if best is None or verdict.rank > best.rank:
+                best = verdict
+            if not doubts:
                 break
-        return Verdict(heard, agreement.score, (*differences(agreement), *wrong), agreement.missed, agreement.added)
+        assert best is not None
+        return best
 
     def close(self) -> None:
         """Give the recogniser's memory back; the next sentence opens it again."""
@@ -109,11 +123,28 @@ class Listener:
 def differences(agreement: Agreement) -> tuple[str, ...]:
     """Why an agreement is not good enough: any of missed, added, different."""
     found = {
-        "missed": agreement.missed_letters >= STRETCH,
-        "added": agreement.added_letters >= STRETCH,
+        "missed": agreement.missed_letters >= MISSED_LETTERS,
+        "added": agreement.added_letters >= ADDED_LETTERS,
         "different": agreement.score < GOOD_SCORE,
     }
     return tuple(name for name, wrong in found.items() if wrong)
+
+
+def _unexplained(heard: Heard, sound: Floats, language: str, speed: float) -> tuple[str, ...]:
+    """('unexplained',) if a token stands for far more speech than its letters can take.
+
+    Whisper likes to write once what was said twice, and to pass over what it cannot make out; but its
+    attention then has to stay somewhere while that is spoken.
+    """
+    loud = soundness.loud_frames(sound, transcribe.SAMPLE_RATE)
+    for token in heard.tokens:
+        span = slice(round(token.start / soundness.FRAME_SECONDS), round(token.stop / soundness.FRAME_SECONDS))
+        seconds = float(loud[span].sum()) * soundness.FRAME_SECONDS * speed
+        if seconds > TOKEN_SECONDS:
+            letters = sum(len(unit.sound) for unit in units(token.text, language))
+            if seconds > TOKEN_SECONDS + letters * LETTER_SECONDS:
+                return ("unexplained",)
+    return ()
 
 
 def syllables(asked: list[Unit]) -> int:

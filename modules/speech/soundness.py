@@ -14,6 +14,7 @@ FRAME_SECONDS = 0.02
 INAUDIBLE = 0.003
 # Levels are in dB against the speech itself: the RMS of its audible frames.
 QUIET_DB = -34.0
+LOUD_DB = -25.0
 LONGEST_PAUSE = 1.2
 # Seconds of sound, pauses not counted, that one syllable may take at speed 1.
 SYLLABLE_SECONDS = (0.06, 0.6)
@@ -62,6 +63,13 @@ def faults(sound: Floats, rate: int, syllables: int, speed: float = 1.0) -> tupl
         "noise": _longest_run((levels > BURST_DB) & (_flatness(frames, rate) > BURST_FLATNESS)) >= BURST_FRAMES,
     }
     return tuple(name for name, wrong in found.items() if wrong)
+
+
+def loud_frames(sound: Floats, rate: int) -> Flags:
+    """Which frames of FRAME_SECONDS hold the body of speech; pauses and closures do not."""
+    rms = np.sqrt((_frames(sound, rate) ** 2).mean(axis=1))
+    speech = np.sqrt((rms[rms > INAUDIBLE] ** 2).mean()) if (rms > INAUDIBLE).any() else 1.0
+    return _decibels(rms, float(speech)) > LOUD_DB
 
 
 def _frames(sound: Floats, rate: int) -> Floats:

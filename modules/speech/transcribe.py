@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ SAMPLE_RATE = 16000
 WEIGHTS = "whisper-base"
 BEAM = 5
 WINDOW = 30.0
+_FRAMES_PER_SECOND, _FEWEST_FRAMES = 100, 10
+_ATTENTION_SECONDS = 0.02
 # Makes Whisper write simplified characters and punctuation.
 _CHINESE_PROMPT = "以下是普通话的句子，使用简体中文。"
 _CHINESE = ("zh", "yue")
@@ -44,6 +46,14 @@ class Transcript:
     language: str
     certainty: float
     words: tuple[TimedWord, ...]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One sentence as understood, and its tokens: pieces of words, which may be pieces of one character, in order."""
+
+    text: str
+    tokens: tuple[TimedWord, ...]
 
 
 class Transcriber:
@@ -77,8 +87,8 @@ class Transcriber:
         ]
         return Transcript("".join(w.text for w in words).strip(), language, float(certainty), tuple(words))
 
-    def hear(self, sound: Floats, language: str, window: float, most_tokens: int) -> str:
-        """One sentence as plain text, without times. sound: mono at 16 kHz.
+    def hear(self, sound: Floats, language: str, window: float, most_tokens: int) -> Heard:
+        """One sentence, at most a window long. sound: mono at 16 kHz.
 
         window: seconds that the network looks at, silence behind the sound included. WINDOW is what
         it was trained on; the cost falls with the window, and so does the certainty. most_tokens:
@@ -94,9 +104,24 @@ class Transcriber:
         before = tokenizer.encode(" " + _CHINESE_PROMPT) if language == "zh" else []
         prompt = model.get_prompt(tokenizer, before, without_timestamps=True)
         length = min(len(prompt) + most_tokens, model.max_length)
-        result = model.model.generate(model.encode(features), [prompt], beam_size=1, max_length=length)[0]
-        text = tokenizer.decode(result.sequences_ids[0]).strip()
-        return simplified(text) if language == "zh" else text
+        encoded = model.encode(features)
+        found = model.model.generate(encoded, [prompt], beam_size=1, max_length=length)[0].sequences_ids[0]
+        tokens = [token for token in found if token < tokenizer.eot]
+        text = tokenizer.decode(tokens).strip()
+        frames = max(_FEWEST_FRAMES, round(min(len(sound), size) / SAMPLE_RATE * _FRAMES_PER_SECOND))
+        return Heard(simplified(text) if language == "zh" else text, self._timed(tokens, encoded, tokenizer, frames))
+
+    def _timed(self, tokens: list[int], encoded: Any, tokenizer: Any, frames: int) -> tuple[TimedWord, ...]:
+        """When each token was spoken, by where the network attends to: one follows the other without a gap."""
+        if not tokens:
+            return ()
+        [found] = self._open().model.align(encoded, tokenizer.sot_sequence, [tokens], frames)
+        starts: dict[int, float] = {}
+        for token, place in found.alignments:
+            starts.setdefault(token, place * _ATTENTION_SECONDS)
+        borders = [0.0, *(starts[token] for token in range(1, len(tokens))), frames / _FRAMES_PER_SECOND]
+        texts = (tokenizer.decode([token]) for token in tokens)
+        return tuple(map(TimedWord, texts, borders, borders[1:], found.text_token_probs))
 
     def close(self) -> None:
         """Give the model's memory back."""

@@ -21,7 +21,12 @@ from modules.speech.listen_back import Listener, Verdict
 from modules.speech.soundness import faults
 from modules.voice_clone import careful
 from modules.voice_clone.base import EnrolledVoice
+from modules.voice_clone.builtin.engine import BuiltinVoiceEngine
+from modules.voice_clone.builtin.packs import voice_packs
+from modules.voice_clone.builtin.voice import LearntVoice
 from tests.fakes import RATE, FakeVoice
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
 
 VOICE = EnrolledVoice("fake", Path("unused"))
 
@@ -60,6 +65,14 @@ def test_another_language_does_not_agree() -> None:
 def test_silence_agrees_with_nothing_and_empty_text_with_all() -> None:
     assert compare("你好世界。", "", "zh").score == 0
     assert compare("……", "你好", "zh").score == 1
+
+
+def test_latin_words_misheard_in_chinese_count_half_but_not_when_left_out() -> None:
+    asked = "我用Python写程序。"
+    misheard, left_out = compare(asked, "我用派森写程序", "mixed"), compare(asked, "我用写程序", "mixed")
+    assert misheard.score > 0.8 and not misheard.missed
+    assert left_out.score < 0.75 and left_out.missed == "python"
+    assert compare(asked, "我用Python Python写程序", "mixed").added == "python"
 
 
 def test_distance_counts_letters() -> None:
@@ -208,3 +221,29 @@ def test_a_cancel_is_noticed_between_two_tries(deaf: Listener) -> None:
 def test_a_verdict_survives_its_file() -> None:
     verdict = Verdict("你好", 0.5, ("missed", "cut"), "世界", "")
     assert Verdict.from_dict(verdict.to_dict()) == verdict
+
+
+@pytest.mark.slow
+def test_real_speech_is_understood_and_a_stumble_is_heard(tmp_path: Path) -> None:
+    if not (MODELS / "kokoro-82m").is_dir() or not (MODELS / "whisper-base").is_dir():
+        pytest.skip("the weights are not in models/")
+    packs = voice_packs()
+    timbre = packs.timbres()[packs.names.index("zf_xiaoxiao")]
+    LearntVoice(tuple(timbre.tolist()), 237.0).save(tmp_path)
+    engine = BuiltinVoiceEngine(MODELS, 2)
+    listener = Listener(MODELS, 2)
+    text = "银行的工作人员提醒，不要把密码告诉任何人。"
+    chunk, verdict = careful.speak(engine, EnrolledVoice("builtin", tmp_path), text, "zh", {}, listener, Progress())
+    assert verdict.heard and verdict.score > 0.9 and not verdict.doubtful
+
+    def heard(sound: np.ndarray, asked: str) -> tuple[str, ...]:
+        return listener(AudioChunk(sound, chunk.sample_rate), asked, "zh", 1.0, Progress()).doubts
+
+    second = chunk.sample_rate
+    assert "missed" in heard(chunk.samples[: -round(1.2 * second)], text)
+    # Whisper may write once what was said twice; the sound of it is then left over.
+    assert {"added", "unexplained"} & {
+        *heard(np.concatenate([chunk.samples[: round(1.4 * second)], chunk.samples]), text)
+    }
+    assert "different" in heard(chunk.samples, "今天的天气非常好，我们一起去公园走一走。")
+    listener.close()
