@@ -30,8 +30,10 @@ SIDE_SHADOW_REACH = 0.22
 LEAST_SHOWN = 0.025
 TONGUE_HEIGHT, TONGUE_SOFT = 0.55, 0.04
 ROUND_SHADOW = 9.0
-# A photo whose lips are further apart than this shows real teeth, which are kept.
-REAL_TEETH = 0.06
+# From here to there of an opening in the picture, it is taken to show real teeth, which are kept.
+REAL_FROM, REAL_TO = 0.045, 0.065
+# They reach for an opening that grows by this share of itself, and no longer for that.
+GROWTH_FROM, GROWTH_TO = 0.8, 1.6
 # Where less shows, what shows is kept until the opening has changed by this much.
 REAL_FADE = 0.012
 REAL_REACH, CORNER_REACH = 0.08, 0.03
@@ -103,11 +105,17 @@ def _part(picture: np.ndarray, corner: np.ndarray, axes: Axes, opening: Opening)
     return Box(left, top, right, bottom) if right > left and bottom > top else None
 
 
+def _real_teeth(opening: Opening) -> float:
+    """0 to 1: whether the picture shows teeth of its own, and enough of them for the opening that is wanted."""
+    shown = smoothstep(np.array((opening.own - REAL_FROM) / (REAL_TO - REAL_FROM)))
+    growth = opening.move.change / max(opening.own, 1e-6)
+    return float(shown * (1 - smoothstep(np.array((growth - GROWTH_FROM) / (GROWTH_TO - GROWTH_FROM)))))
+
+
 def _kept(opening: Opening) -> float:
     """0 to 1: how much of what the picture itself shows between the lips stays."""
-    if opening.own >= REAL_TEETH:
-        return 1.0
-    return float(1 - smoothstep(np.array(abs(opening.move.change) / REAL_FADE)))
+    unmoved = 1 - smoothstep(np.array(abs(opening.move.change) / REAL_FADE))
+    return max(_real_teeth(opening), float(unmoved))
 
 
 def _drawn(
@@ -130,13 +138,11 @@ def _drawn(
     lit = (lit * smoothstep(height / 0.1))[..., None]
     deep = (0.8 + 0.7 * np.clip((down - roof) / height, 0, 1))[..., None] * (1 - 0.35 * place[..., None] ** 2)
     inside = tones.cavity * deep * (1 - lit) + tones.tongue * lit
-    if opening.own >= REAL_TEETH:
-        return np.asarray(inside, np.float32)
     cover, shade = _teeth(across, down, half, opening, soft)
     shade = shade * (1 - LIP_SHADOW * (1 - smoothstep((down - roof) / LIP_SHADOW_REACH)))
     shade = shade * np.exp(-((across / SIDE_SHADOW_REACH) ** 2) / 2) * rounded
     teeth = tones.teeth * shade[..., None] + tones.cavity * (1 - shade[..., None])
-    cover = cover[..., None]
+    cover = (cover * (1 - _real_teeth(opening)))[..., None]
     return np.asarray(inside * (1 - cover) + teeth * cover, np.float32)
 
 

@@ -7,7 +7,7 @@ coarse grid first, so that every pixel is read from the picture just once and st
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from modules.avatar.builtin.crops import CropStore
 from modules.avatar.builtin.footage import mouth_boxes
 from modules.avatar.builtin.shapes import face_shapes, smooth_runs
 from modules.avatar.builtin.skin import Axes, Grid, Move, Skin, Weights, read
-from modules.avatar.builtin.tones import Tones, measure
+from modules.avatar.builtin.tones import Tones, blur, measure
 from modules.avatar.builtin.warp import Box, Crop, feather
 from modules.errors import StudioError
 from modules.face import landmarks as at
@@ -106,10 +106,14 @@ class LoadedPreview:
 
     def draw(self, preview: Preview) -> tuple[np.ndarray, np.ndarray, Box]:
         """(h, w, 3) uint8 BGR patch, its (h, w) uint8 mask, and where it lies in the frame."""
-        face = self._photo
-        if face is None:
-            face = _Face.of(self._crops[preview.base], self._points[preview.base], self._boxes[preview.base])
-        return face.drawn(preview, self._tones), face.mask, face.box
+        if self._photo is not None:
+            face, look = self._photo, self._tones
+        else:
+            crop, points = self._crops[preview.base], self._points[preview.base]
+            face = _Face.of(crop, points, self._boxes[preview.base])
+            # A face that moves is not always as sharp.
+            look = replace(self._tones, blur=blur(crop, points))
+        return face.drawn(preview, look), face.mask, face.box
 
     def _prepared_photo(self) -> _Face:
         crop, points = self._crops[0], self._landmarks[0]

@@ -59,14 +59,13 @@ def measure(crop: Crop, points: np.ndarray) -> Tones:
     teeth = ((1 - NEUTRAL) * white + NEUTRAL * float(white @ LUMA)) * ENAMEL
     bright, wanted = float(teeth @ LUMA), float(skin @ LUMA)
     teeth = teeth * np.clip(bright, DARKEST_TEETH * wanted, BRIGHTEST_TEETH * wanted) / max(bright, 1.0)
-    gray = cv2.cvtColor(crop.pixels, cv2.COLOR_BGR2GRAY).astype(np.float32)
     return Tones(
         np.clip(teeth, 0, 240),
         TONGUE_SHARE * (0.8 * lips + 0.2 * skin),
         CAVITY_SHARE * lips,
         LINE_SHARE * lips,
-        _blur(gray, placed, eyes),
-        _grain(gray, placed[list(CHEEKS)], 2 * PATCH * eyes),
+        blur(crop, points),
+        _grain(crop.pixels, placed[list(CHEEKS)], 2 * PATCH * eyes),
     )
 
 
@@ -103,9 +102,10 @@ def _white_of_eyes(picture: np.ndarray, points: np.ndarray) -> np.ndarray | None
     return np.asarray(pixels[bright >= np.median(bright)].mean(0))
 
 
-def _blur(gray: np.ndarray, points: np.ndarray, eyes: float) -> float:
-    """Gaussian sigma in pixels of the sharper edges round the mouth."""
-    part = _window(gray, points[list(at.LIPS)].mean(0), 0.45 * eyes)
+def blur(crop: Crop, points: np.ndarray) -> float:
+    """Gaussian sigma in pixels of the sharper edges round the mouth of a face at ``points`` (478, 2)."""
+    middle = points[list(at.LIPS)].mean(0) - (crop.left, crop.top)
+    part = _gray(_window(crop.pixels, middle, 0.45 * float(eye_distance(points))))
     if min(part.shape) < 8:
         return SHARPEST
     softer = cv2.GaussianBlur(part, (0, 0), PROBE_SIGMA)
@@ -119,8 +119,13 @@ def _steepness(gray: np.ndarray) -> np.ndarray:
     return np.hypot(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1))
 
 
-def _grain(gray: np.ndarray, places: np.ndarray, radius: float) -> float:
+def _grain(picture: np.ndarray, places: np.ndarray, radius: float) -> float:
     """Noise of smooth skin: the median deviation of single pixels from their surroundings."""
-    parts = [_window(gray, place, radius) for place in places]
+    parts = [_gray(_window(picture, place, radius)) for place in places]
     fine = [(part - cv2.GaussianBlur(part, (0, 0), 1.5)).ravel() for part in parts if part.size]
     return float(np.clip(1.48 * np.median(np.abs(np.concatenate(fine))), 0, 12)) if fine else 0.0
+
+
+def _gray(picture: np.ndarray) -> np.ndarray:
+    """(h, w) float32 brightness."""
+    return np.asarray(picture @ LUMA.astype(np.float32), np.float32)
