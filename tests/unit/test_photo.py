@@ -215,6 +215,19 @@ def test_lids_close_over_the_eyes_and_touch_nothing_else(tmp_path: Path) -> None
     assert not (changed & ~allowed).any()
 
 
+def test_tones_follow_light_and_sharpness_of_the_picture() -> None:
+    picture, points = face()
+    plain = measure(Crop(picture, 0, 0), points[:, :2])
+    dark = measure(Crop((picture * 0.5).astype(np.uint8), 0, 0), points[:, :2])
+    soft = measure(Crop(cv2.GaussianBlur(picture, (0, 0), 2.0), 0, 0), points[:, :2])
+    warm = measure(Crop((picture * [0.6, 0.9, 1.0]).astype(np.uint8), 0, 0), points[:, :2])
+    assert dark.teeth.mean() == pytest.approx(plain.teeth.mean() / 2, rel=0.1)
+    assert plain.blur < 1.6 < soft.blur
+    assert soft.grain < plain.grain
+    assert warm.teeth[0] / warm.teeth[2] < 0.9 * plain.teeth[0] / plain.teeth[2]
+    assert plain.cavity.mean() < plain.tongue.mean() < plain.teeth.mean()
+
+
 def test_closed_eyes_are_left_alone() -> None:
     picture = draw_face(Pose(eyes=0.12))
     points, _ = FaceTracker().follow(picture)
