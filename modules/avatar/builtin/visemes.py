@@ -107,15 +107,29 @@ class Mouth:
         sounds = list(_plain(phones))
         resting = _inside(times, [p for p in sounds if p.symbol == PAUSE and p.stop - p.start >= REST_SECONDS])
         shut = _touching(times, [p for p in sounds if p.symbol in BILABIAL])
-        gap, width = _measures(self._space.decode(codes)).T
+        gap = _measures(self._space.decode(codes))[:, 0]
         wanted = gap + OPENING_SHARE * (np.clip(gap, *self._bounds(times, sounds)) - gap)
-        share, asked = self._asked_width(times, sounds)
-        wider = share * (asked + self._slope * wanted - width)
         wanted = self._lively(wanted, ~shut & ~resting)
         wanted = self._closing(wanted, shut | (resting & self._rests_closed))
-        moved = codes + np.stack([wanted - gap, wider], axis=1) @ self._directions
+        moved = self._moved(codes, wanted, times, sounds)
         moved[resting] = self._space.rest
         return Wish(moved, shut | (resting & self._rests_closed))
+
+    def heed(self, codes: np.ndarray, times: np.ndarray, phones: Sequence[Phone]) -> Wish:
+        """The same for ``phones`` that were only heard: they shut lips, hold them back and widen them, but open none."""
+        sounds = list(_plain(phones))
+        shut = _touching(times, [p for p in sounds if p.symbol in BILABIAL])
+        gap = _measures(self._space.decode(codes))[:, 0]
+        most = self._bounds(times, sounds)[1]
+        wanted = self._closing(gap + OPENING_SHARE * np.minimum(most - gap, 0), shut)
+        return Wish(self._moved(codes, wanted, times, sounds), shut)
+
+    def _moved(self, codes: np.ndarray, wanted: np.ndarray, times: np.ndarray, sounds: list[Phone]) -> np.ndarray:
+        """(T, K) ``codes`` with ``wanted`` (T,) openings and the widths that ``sounds`` ask for."""
+        gap, width = _measures(self._space.decode(codes)).T
+        share, asked = self._asked_width(times, sounds)
+        wider = share * (asked + self._slope * wanted - width)
+        return np.asarray(codes + np.stack([wanted - gap, wider], axis=1) @ self._directions)
 
     def _bounds(self, times: np.ndarray, sounds: list[Phone]) -> tuple[np.ndarray, np.ndarray]:
         """(T,) least and (T,) most opening; lips that touch are seen to elsewhere."""
@@ -205,8 +219,10 @@ def _touching(times: np.ndarray, phones: list[Phone]) -> np.ndarray:
 
 def _blended(times: np.ndarray, phones: list[Phone], values: list[float], otherwise: float, sigma: float) -> np.ndarray:
     """(T,) the ``values`` of the phones at ``times``, each reaching ``sigma`` seconds into its neighbours."""
-    grid = np.full(round(times[-1] * GRID_RATE) + 2, otherwise)
+    start = float(min(times[0], 0.0))
+    grid = np.full(round((times[-1] - start) * GRID_RATE) + 2, otherwise)
     for phone, value in zip(phones, values, strict=True):
-        grid[max(0, round(phone.start * GRID_RATE)) : max(0, round(phone.stop * GRID_RATE))] = value
+        first, stop = (max(0, round((moment - start) * GRID_RATE)) for moment in (phone.start, phone.stop))
+        grid[first:stop] = value
     smooth = gaussian_filter1d(grid, sigma * GRID_RATE, mode="nearest")
-    return np.asarray(np.interp(times, np.arange(len(grid)) / GRID_RATE, smooth))
+    return np.asarray(np.interp(times - start, np.arange(len(grid)) / GRID_RATE, smooth))
