@@ -116,7 +116,7 @@ class Mouth:
         return Wish(moved, shut | (resting & self._rests_closed))
 
     def heed(self, codes: np.ndarray, times: np.ndarray, phones: Sequence[Phone]) -> Wish:
-        """The same for ``phones`` that were only heard: they shut lips, hold them back and widen them, but open none."""
+        """The same for ``phones`` that were only heard: they shut lips, hold them back and widen them, open none."""
         sounds = list(_plain(phones))
         shut = _touching(times, [p for p in sounds if p.symbol in BILABIAL])
         gap = _measures(self._space.decode(codes))[:, 0]
