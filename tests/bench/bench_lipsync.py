@@ -35,6 +35,9 @@ from modules.avatar.builtin.learn import attend, store_crops
 from modules.avatar.builtin.person import LoadedPerson, PersonModel
 from modules.avatar.builtin.shapes import face_shapes, opening
 from modules.avatar.builtin.silence import gate
+from modules.avatar.builtin.sounds import heard_phones
+from modules.avatar.builtin.sync import USUAL_LAG
+from modules.avatar.builtin.visemes import Mouth
 from modules.face.track import Track, track_footage
 from modules.progress import Progress
 from tests.bench.common import MEDIA, line
@@ -276,7 +279,10 @@ def folds(report: Report, clip: Clip) -> None:
         space, speech = lesson.part(~held).learnt(lower[~held], Progress())
         unseen = lesson.part(held)
         codes = speech.predict(unseen.hearing, unseen.times, unseen.spoken, space)
-        codes = space.rest + (codes - space.rest) * gate(unseen.spoken)[:, None]
+        codes = space.rest + (codes - space.rest) * gate(unseen.spoken, space.closing)[:, None]
+        phones = heard_phones(unseen.hearing.sounds)
+        mouth_of = Mouth(space, lower[~held], lesson.frames[~held])
+        codes = mouth_of.heed(codes, unseen.times - USUAL_LAG, phones).codes
         guess = opening(space.decode(codes))
         correlations.append(np.corrcoef(high_pass(guess), high_pass(true[held]))[0, 1])
     report.figure(f"{clip.footage.path.stem}: mean high-pass correlation of {FOLDS} folds", np.mean(correlations), "r")

@@ -8,12 +8,15 @@ import pytest
 
 from modules.avatar.base import BaseLoop
 from modules.avatar.builtin.footage import MAX_FRAMES, MAX_LOOP, MAX_TAUGHT, choose_kept, choose_loop, choose_taught
-from modules.avatar.builtin.shapes import face_shapes
+from modules.avatar.builtin.shapes import BOTTOM, CLOSED, LOWER, TOP, ShapeSpace, face_shapes, opening
 from modules.avatar.builtin.sharpness import softened
-from modules.avatar.builtin.sounds import GROUPS, OPENNESS, sound_groups
+from modules.avatar.builtin.silence import gate
+from modules.avatar.builtin.sounds import GROUPS, OPENNESS, heard_phones, sound_groups
 from modules.avatar.builtin.sync import USUAL_LAG, footage_lag
+from modules.avatar.builtin.visemes import Mouth
 from modules.face import landmarks as at
 from modules.face.track import Track
+from modules.media import Phone
 
 
 def track_of(usable: np.ndarray, yaw: np.ndarray | None = None, landmarks: np.ndarray | None = None) -> Track:
@@ -87,6 +90,13 @@ def test_shares_of_sounds_are_shares() -> None:
     np.testing.assert_allclose(shares.sum(1), 1, atol=1e-5)
 
 
+def test_sounds_that_are_heard_become_phones() -> None:
+    shares = np.full((40, len(GROUPS)), 0.01, np.float32)
+    shares[:10, 0] = shares[10:15, 1] = shares[15:25, 5] = 0.87
+    shares[25:, 2] = 0.2  # heard too faintly to be followed
+    assert heard_phones(shares) == (Phone("p", 0.19, 0.29), Phone(GROUPS[5][0], 0.29, 0.49))
+
+
 def test_no_letter_is_in_two_groups_of_sounds() -> None:
     letters = "".join(GROUPS)
     assert len(set(letters)) == len(letters)
@@ -114,6 +124,48 @@ def test_footage_in_sync_and_footage_that_does_not_speak_have_no_lag() -> None:
     assert footage_lag(*heard_and_seen(USUAL_LAG)) == 0
     shares, times, openings = heard_and_seen(0.2)
     assert footage_lag(shares, times, np.random.default_rng(5).permutation(openings)) == 0
+
+
+def test_phones_that_are_heard_close_and_hold_back_lips_but_never_open_them() -> None:
+    random = np.random.default_rng(4)
+    rest = random.normal(0, 0.3, (len(LOWER), 3))
+    rest[TOP, :2] = rest[BOTTOM, :2] = 0
+    lower = np.repeat(rest[None], 400, 0)
+    gaps = 0.1 + 0.1 * np.sin(np.arange(400) / 3)
+    lower[:, BOTTOM, 1] += gaps
+    space = ShapeSpace.fit(lower, np.zeros(400, bool))
+    mouth = Mouth(space, lower, np.arange(400))
+    times = (np.arange(50) + 0.5) / 25
+    phones = [Phone("ɑ", 0.0, 0.4), Phone("p", 0.8, 0.92), Phone("f", 1.4, 1.6)]
+    for wanted in (0.01, 0.15):
+        codes = space.encode(np.repeat(rest[None] + wanted * np.eye(len(LOWER))[BOTTOM][:, None] * [0, 1, 0], 50, 0))
+        wish = mouth.heed(codes, times, phones)
+        before, after = opening(space.decode(codes)), opening(space.decode(wish.codes))
+        assert (after <= before + 0.005).all()
+        assert wish.closed[20:23].all()
+        assert not wish.closed[:19].any()
+        assert (after[20:23] < CLOSED).all()
+    assert after[35:39].max() < 0.6 * 0.15
+    assert after[3] == pytest.approx(0.15, abs=0.01)
+
+
+def test_a_mouth_that_stays_open_in_pauses_is_closed_in_long_silence_only() -> None:
+    spoken = np.ones(200, bool)
+    spoken[50:60] = spoken[100:150] = False
+    assert gate(spoken)[55] < 0.1
+    assert gate(spoken, 0.0)[55] > 0.9
+    assert gate(spoken, 0.5)[55] == pytest.approx(0.5, abs=0.1)
+    for closing in (0.0, 0.5, 1.0):
+        assert gate(spoken, closing)[125] < 0.1
+
+
+@pytest.mark.parametrize(("opened", "closing"), [(0.0, 1.0), (0.2, 0.0)])
+def test_how_a_person_pauses_is_learnt(opened: float, closing: float) -> None:
+    silent = np.arange(200) % 20 < 5
+    lower = np.zeros((200, len(LOWER), 3)) + np.random.default_rng(0).normal(0, 0.01, (200, len(LOWER), 3))
+    lower[:, TOP, :2] = lower[:, BOTTOM, :2] = 0
+    lower[:, BOTTOM, 1] += np.where(silent, opened, 0.1)
+    assert ShapeSpace.fit(lower, silent).closing == closing
 
 
 def blurred_along(picture: np.ndarray, sigma: float) -> np.ndarray:

@@ -98,10 +98,10 @@ class PersonPerformance:
         # A voice that knows what it says is in sync; any other sound is shown as the footage would have shown it.
         lag = self._person.lag
         codes = speech.predict(hearing, window.times + (0.0 if window.phones is None else lag), spoken, space)
-        codes = space.rest + (codes - space.rest) * gate(spoken)[:, None]
+        codes = space.rest + (codes - space.rest) * gate(spoken, space.closing)[:, None]
         if window.phones is not None:
             return self._mouth.follow(codes, window.times, window.phones)
-        return self._mouth.follow(codes, window.times - USUAL_LAG - lag, heard_phones(hearing.sounds))
+        return self._mouth.heed(codes, window.times - USUAL_LAG - lag, heard_phones(hearing.sounds))
 
     def draw(self, planned: Drawing) -> Drawn:
         """See Performance."""

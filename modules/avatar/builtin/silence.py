@@ -14,6 +14,8 @@ QUIETEST_SPEECH = -55.0
 # Frames: silences shorter than this are part of speech; the mouth opens and closes this much outside it.
 SHORT_SILENCE = 6
 REACH = 2
+# In a silence of this many frames nobody keeps the mouth open for the next word.
+LONG_SILENCE = 20
 GATE_SIGMA = 1.5
 
 
@@ -31,12 +33,20 @@ def threshold(decibels: np.ndarray) -> float:
 def speaking(decibels: np.ndarray) -> np.ndarray:
     """(N,) bool: frames of speech, short pauses between words included."""
     loud = decibels > threshold(decibels)
-    padded = np.pad(loud, SHORT_SILENCE)
-    closed = binary_closing(padded, np.ones(SHORT_SILENCE))[SHORT_SILENCE:-SHORT_SILENCE]
-    return np.asarray(closed)
+    return _without_short(loud, SHORT_SILENCE)
 
 
-def gate(spoken: np.ndarray) -> np.ndarray:
-    """(N,) 0 (mouth at rest) to 1 (mouth speaks), smooth, a little earlier and later than the sound."""
+def _without_short(spoken: np.ndarray, length: int) -> np.ndarray:
+    """``spoken`` (N,) bool with silences shorter than ``length`` filled."""
+    return np.asarray(binary_closing(np.pad(spoken, length), np.ones(length))[length:-length])
+
+
+def gate(spoken: np.ndarray, closing: float = 1.0) -> np.ndarray:
+    """(N,) 0 (mouth at rest) to 1 (mouth speaks), smooth, a little earlier and later than the sound.
+
+    closing: how far the mouth goes to rest in a pause inside speech, 0 to 1; in a long silence it always does.
+    """
+    if closing < 1:
+        return np.minimum(1 - closing * (1 - gate(spoken)), gate(_without_short(spoken, LONG_SILENCE)))
     reached = binary_dilation(spoken, np.ones(2 * REACH + 1))
     return np.asarray(gaussian_filter1d(reached.astype(np.float64), GATE_SIGMA, mode="nearest"))
