@@ -66,7 +66,7 @@ class PersonModel:
             raise StudioError("avatar_broken", name=MODEL) from error
 
 
-def _group(arrays: dict[str, np.ndarray], start: str) -> dict[str, np.ndarray]:
+def _group(arrays: dict[str, np.ndarray], start: str) -> dict[str, Any]:
     return {name[len(start) :]: value for name, value in arrays.items() if name.startswith(start)}
 
 
