@@ -45,13 +45,14 @@ class Unit:
 
 @dataclass(frozen=True)
 class Agreement:
-    """score: from 1, all heard as asked, to 0, nothing.
+    """score: from 1, all heard as asked, to 0, nothing; wrong_letters: how many letters of sound cost it that.
 
     missed, added: the longest stretch that was asked and not heard, or heard and not asked, as written;
     missed_letters, added_letters: their length in letters of sound.
     """
 
     score: float
+    wrong_letters: float = 0.0
     missed: str = ""
     added: str = ""
     missed_letters: int = 0
@@ -109,7 +110,7 @@ def compare(asked: str, heard: str, language: str) -> Agreement:
     missed = _longest(_stretches(wanted, ((s.asked, s.asked_stop, s.heard == s.heard_stop) for s in steps)))
     added = _longest(_stretches(got, ((s.heard, s.heard_stop, s.asked == s.asked_stop) for s in steps)))
     return Agreement(
-        max(0.0, 1.0 - cost / letters), _written(missed), _written(added), len(_sound(missed)), len(_sound(added))
+        max(0.0, 1.0 - cost / letters), cost, _written(missed), _written(added), len(_sound(missed)), len(_sound(added))
     )
 
 

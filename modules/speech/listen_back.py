@@ -32,6 +32,8 @@ TOKENS_PER_UNIT = 3
 SPARE_TOKENS = 12
 # A sentence agrees with its text from this score on ...
 GOOD_SCORE = 0.8
+# (of a very short one the recogniser often gets one sound wrong) ...
+FORGIVEN_LETTERS = 3
 # ... unless a stretch of so many letters of sound was left out or added: a word, but not "and" or 的.
 MISSED_LETTERS = 4
 ADDED_LETTERS = 5
@@ -125,7 +127,7 @@ def differences(agreement: Agreement) -> tuple[str, ...]:
     found = {
         "missed": agreement.missed_letters >= MISSED_LETTERS,
         "added": agreement.added_letters >= ADDED_LETTERS,
-        "different": agreement.score < GOOD_SCORE,
+        "different": agreement.score < GOOD_SCORE and agreement.wrong_letters > FORGIVEN_LETTERS,
     }
     return tuple(name for name, wrong in found.items() if wrong)
 

@@ -17,7 +17,7 @@ from modules.media import AudioChunk
 from modules.options import Option
 from modules.progress import Progress
 from modules.speech.agreement import compare, distance
-from modules.speech.listen_back import Listener, Verdict
+from modules.speech.listen_back import Listener, Verdict, differences
 from modules.speech.soundness import faults
 from modules.voice_clone import careful
 from modules.voice_clone.base import EnrolledVoice
@@ -60,6 +60,11 @@ def test_what_was_left_out_or_added_is_named() -> None:
 def test_another_language_does_not_agree() -> None:
     assert compare("Good morning, and thank you all for coming.", "谢谢大家早上好", "en").score < 0.5
     assert compare("早上好，谢谢大家。", "good morning thanks for coming", "zh").score < 0.5
+
+
+def test_one_sound_of_a_very_short_sentence_may_be_misheard() -> None:
+    assert not differences(compare("你好。", "你好呀", "zh"))
+    assert differences(compare("你好。", "吃饭", "zh")) == ("different",)
 
 
 def test_silence_agrees_with_nothing_and_empty_text_with_all() -> None:
