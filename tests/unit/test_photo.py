@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import cache
 from pathlib import Path
 
@@ -154,6 +155,14 @@ def test_at_rest_a_photo_is_as_it_was(tmp_path: Path) -> None:
     assert own < 0.05
 
 
+def test_a_mouth_starts_to_move_without_a_jump(tmp_path: Path) -> None:
+    for mouth in (0.0, 0.3, 0.7):
+        preview, picture = loaded(tmp_path, mouth), face(mouth)[0]
+        steps = [drawn(preview, Preview(0, Move(change, 0.0), STILL, 0.0), picture) for change in (-2e-4, 0.0, 2e-4)]
+        for before, after in itertools.pairwise(steps):
+            assert np.abs(after - before).max() < 6
+
+
 def test_an_open_mouth_shows_teeth_above_the_dark(tmp_path: Path) -> None:
     preview = loaded(tmp_path)
     skin = Skin(face()[1][:, :2])
@@ -268,6 +277,21 @@ def test_swaying_tears_nothing_and_leaves_border_and_background(tmp_path: Path) 
     nose = points[4, :2]
     travel = grid.at(body.moved(extreme), nose[None])[0]
     assert 2 < np.linalg.norm(travel) < 0.12 * body.axes.unit
+
+
+def test_an_output_in_pieces_goes_on_where_it_was(tmp_path: Path) -> None:
+    """A piece that begins in a pause is planned as the whole is: blinks alike, the head within half a pixel."""
+    preview = loaded(tmp_path)
+    numbers = np.arange(300)
+    opening = 0.1 * (numbers % 12 < 8) * ((numbers < 140) | (numbers >= 170))
+    bases, none = np.zeros(300, int), np.zeros(300)
+    whole = preview.plan(numbers, bases, opening, none)[155:]
+    piece = preview.plan(numbers[155:], bases[155:], opening[155:], none[155:])
+    assert [planned.lids for planned in piece] == [planned.lids for planned in whole]
+    assert [planned.move for planned in piece] == [planned.move for planned in whole]
+    away = [np.abs(one.pose - two.pose).max() for one, two in zip(piece, whole, strict=True)]  # type: ignore[operator]
+    assert max(away) * 340 < 0.5  # pixels of a large face, whose eyes are 340 apart
+    assert any(planned.lids for planned in piece)
 
 
 def test_footage_that_moves_by_itself_is_neither_swayed_nor_made_to_blink(tmp_path: Path) -> None:

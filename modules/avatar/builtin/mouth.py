@@ -36,7 +36,9 @@ REAL_FROM, REAL_TO = 0.045, 0.065
 GROWTH_FROM, GROWTH_TO = 0.8, 1.6
 # Where less shows, what shows is kept until the opening has changed by this much.
 REAL_FADE = 0.012
-REAL_REACH, CORNER_REACH = 0.08, 0.03
+REAL_REACH, CORNER_REACH = 0.06, 0.03
+# The lower lip's own rim is not drawn out with them.
+LOWER_RIM, RIM_FADE = 0.016, 0.03
 LIP_LINE = 0.006
 MARGIN = 0.02
 
@@ -74,20 +76,20 @@ def paint(
     across, down = local[..., 0], local[..., 1]
     roof, floor = (np.interp(across, line[:, 0], line[:, 1]) for line in (opening.upper, opening.lower))
     # Lips take along a rim of what showed between them: as soon as they move it is drawn over.
-    line = LIP_LINE * float(smoothstep(np.array(abs(opening.move.change) / REAL_FADE)))
+    moved = float(smoothstep(np.array(abs(opening.move.change) / REAL_FADE)))
+    line = LIP_LINE * moved
     soft = max(tones.blur, 0.5) / axes.unit
     cover = np.clip((down - roof + line) / soft + 0.5, 0, 1) * np.clip((floor + line - down) / soft + 0.5, 0, 1)
     cover *= smoothstep(np.minimum(across - opening.upper[0, 0], opening.upper[-1, 0] - across) / MARGIN + 1)
     inside = _drawn(across, down, roof, floor, opening, tones, soft)
     kept = _kept(opening)
     if kept > 0:
-        real, share = _real(across, down, opening, original)
+        real, share = _real(across, down, line, opening, original)
         share = kept * share[..., None]
         inside = inside * (1 - share) + real * _shade(down, roof, opening) * share
     # Between lips that all but touch there is only the dark line.
-    shut = 1 - smoothstep((floor - roof) / LEAST_SHOWN)
-    if opening.move.change != 0:
-        inside = inside + (tones.line - inside) * shut[..., None]
+    shut = moved * (1 - smoothstep((floor - roof) / LEAST_SHOWN))
+    inside = inside + (tones.line - inside) * shut[..., None]
     target = picture[part.top : part.bottom, part.left : part.right]
     mixed = target + (inside - target) * cover[..., None]
     target[:] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
@@ -114,8 +116,8 @@ def _real_teeth(opening: Opening) -> float:
 
 def _kept(opening: Opening) -> float:
     """0 to 1: how much of what the picture itself shows between the lips stays."""
-    unmoved = 1 - smoothstep(np.array(abs(opening.move.change) / REAL_FADE))
-    return max(_real_teeth(opening), float(unmoved))
+    moved = smoothstep(np.array(abs(opening.move.change) / REAL_FADE))
+    return max(_real_teeth(opening), 1 - float(moved))
 
 
 def _drawn(
@@ -164,12 +166,14 @@ def _teeth(
     return cover, shade * (1 - 0.12 * smoothstep((down - edge) / 0.03 + 1))
 
 
-def _real(across: np.ndarray, down: np.ndarray, opening: Opening, original: Original) -> tuple[np.ndarray, np.ndarray]:
+def _real(
+    across: np.ndarray, down: np.ndarray, line: float, opening: Opening, original: Original
+) -> tuple[np.ndarray, np.ndarray]:
     """What the picture shows between its own lips, and how far it reaches: (h, w, 3) and (h, w) 0 to 1."""
     rest = opening.rest
-    top = np.interp(across, rest.across, rest.upper) + LIP_LINE
-    bottom = np.interp(across, rest.across, rest.lower) - LIP_LINE
-    bottom = np.maximum(bottom, top)
+    top = np.interp(across, rest.across, rest.upper) + line
+    rim = LOWER_RIM * float(smoothstep(np.array(opening.move.change / RIM_FADE)))
+    bottom = np.maximum(np.interp(across, rest.across, rest.lower) - max(line, rim), top)
     places = original.axes.picture(np.stack([across, np.clip(down, top, bottom)], -1))
     crop = original.crop
     real = read(crop.pixels, places - (crop.left, crop.top))

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from modules.avatar.builtin import eyelids, mouth, sway
+from modules.avatar.builtin.articulation import OPENINGS
 from modules.avatar.builtin.crops import CropStore
 from modules.avatar.builtin.footage import mouth_boxes
 from modules.avatar.builtin.shapes import face_shapes, smooth_runs
@@ -36,7 +37,7 @@ SPAN = 0.25
 # A mouth that is open further than this in the picture opens further for every sound.
 WIDE = 0.12
 # A nod follows the speech this slowly.
-STRESS_SECONDS = 0.3
+STRESS_SECONDS = 0.2
 # Where less than this share of the motion arrives, the patch fades into the frame.
 FADE = 0.06
 
@@ -98,7 +99,7 @@ class LoadedPreview:
         if not self.still:
             return [Preview(base, move, None, 0.0) for base, move in zip(bases.tolist(), moves, strict=True)]
         keep = np.exp(-1 / (STRESS_SECONDS * FRAME_RATE))
-        stress = lfilter([1 - keep], [1, -keep], opening) / np.max(opening, initial=1e-6)
+        stress = lfilter([1 - keep], [1, -keep], np.minimum(opening / OPENINGS.max(), 1.0))
         previews = zip(
             bases.tolist(), moves, sway.poses(numbers, stress), eyelids.closures(numbers).tolist(), strict=True
         )
