@@ -8,6 +8,8 @@ import pytest
 
 from modules.avatar.base import BaseLoop
 from modules.avatar.builtin.footage import MAX_FRAMES, MAX_LOOP, MAX_TAUGHT, choose_kept, choose_loop, choose_taught
+from modules.avatar.builtin.plan import SHRINK, _allowed
+from modules.avatar.builtin.selection import Units
 from modules.avatar.builtin.shapes import BOTTOM, CLOSED, LOWER, TOP, ShapeSpace, face_shapes, opening
 from modules.avatar.builtin.sharpness import softened
 from modules.avatar.builtin.silence import gate
@@ -166,6 +168,20 @@ def test_how_a_person_pauses_is_learnt(opened: float, closing: float) -> None:
     lower[:, TOP, :2] = lower[:, BOTTOM, :2] = 0
     lower[:, BOTTOM, 1] += np.where(silent, opened, 0.1)
     assert ShapeSpace.fit(lower, silent).closing == closing
+
+
+def test_lips_that_touch_keep_their_own_line() -> None:
+    source = np.array([0.005, 0.03, 0.2])
+    np.testing.assert_allclose(_allowed(np.zeros(3), source), [0.005, 0.0, SHRINK * 0.2])
+
+
+@pytest.mark.parametrize(("axis", "degrees"), [(0, 12), (1, 14)])
+def test_a_unit_turned_far_away_is_not_taken(axis: int, degrees: float) -> None:
+    pose = np.zeros((2, 3))
+    pose[0, axis] = np.radians(degrees)
+    # The turned one has just the right shape, the other one is a deviation off.
+    units = Units(np.array([[0.0], [1.0]]), pose, np.array([0, 50]))
+    assert units.target_costs(np.zeros((1, 1)), np.zeros((1, 3))).argmin() == 1
 
 
 def blurred_along(picture: np.ndarray, sigma: float) -> np.ndarray:

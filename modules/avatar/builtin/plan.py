@@ -100,7 +100,9 @@ def _limited(person: LoadedPerson, source: np.ndarray, wanted: np.ndarray) -> np
 
 def _allowed(opening: np.ndarray, source: np.ndarray) -> np.ndarray:
     """Openings as near to ``opening`` as a warp of lips that are ``source`` apart can bring them."""
-    return np.clip(opening, np.where(source < CLOSABLE, 0, SHRINK * source), GROW * source + GROW_MORE)
+    # Lips that touch already are as close as they can be: their own line is the best one.
+    least = np.where(source < CLOSED, source, np.where(source < CLOSABLE, 0, SHRINK * source))
+    return np.clip(opening, least, GROW * source + GROW_MORE)
 
 
 def _shut(source: np.ndarray, goal: np.ndarray) -> np.ndarray:

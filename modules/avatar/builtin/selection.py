@@ -10,9 +10,9 @@ OPENING_WEIGHT = 0.8
 POSE_WEIGHT = 0.3
 # Yaw, pitch and roll in radians, times these, are as dear as one deviation of shape.
 POSE_SCALE = np.array([8.0, 8.0, 4.0])
-# A source turned further away than this shows distorted teeth when it is warped into place.
-MAX_YAW_DIFFERENCE = np.radians(8.0)
-YAW_PENALTY = 400.0
+# A source turned further away than this (yaw, pitch) shows distorted teeth when it is warped into place.
+MAX_DIFFERENCE = np.radians([8.0, 10.0])
+TURN_PENALTY = 400.0
 NEXT_COST, SKIP_COST, STAY_COST, JUMP_COST = 0.0, 0.35, 0.5, 2.0
 # Shares of the new piece around a jump: in the frame before it and in its first frame.
 FADE = (0.3, 0.6)
@@ -46,8 +46,8 @@ class Units:
     def target_costs(self, wanted: np.ndarray, pose: np.ndarray) -> np.ndarray:
         """(T, N) float32 cost of each unit for each wanted vector (T, D) at the base's pose (T, 3)."""
         cost = _distances(wanted, self.vectors) + POSE_WEIGHT * _distances(pose * POSE_SCALE, self.pose * POSE_SCALE)
-        excess = np.abs(pose[:, None, 0] - self.pose[None, :, 0]) - MAX_YAW_DIFFERENCE
-        return np.asarray(cost + YAW_PENALTY * np.maximum(excess, 0), np.float32)
+        excess = np.abs(pose[:, None, :2] - self.pose[None, :, :2]) - MAX_DIFFERENCE
+        return np.asarray(cost + TURN_PENALTY * np.maximum(excess, 0).sum(2), np.float32)
 
 
 def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
