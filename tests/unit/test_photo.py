@@ -78,6 +78,13 @@ def test_lips_touch_for_the_shortest_b_between_two_frames() -> None:
         assert opening[10 - 4 : 14].min() == 0
 
 
+def test_phones_before_the_sound_say_nothing_in_it() -> None:
+    shares = said([Phone("m", -0.5, -0.2), Phone("a", -0.1, 0.1), Phone("i", 0.9, 1.3)], 50)
+    np.testing.assert_array_equal(shares, said([Phone("a", 0, 0.1), Phone("i", 0.9, 1.0)], 50))
+    assert shares[:5].sum() == 5
+    assert shares.sum() == 10
+
+
 def test_soft_speech_opens_the_mouth_less() -> None:
     times = (np.arange(25) + 0.5) / 25
     mel = np.zeros((100, 40), np.float32)

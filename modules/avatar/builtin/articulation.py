@@ -36,8 +36,10 @@ def said(phones: Sequence[Phone], count: int) -> np.ndarray:
     shares = np.zeros((count, len(GROUPS)), np.float32)
     for phone in phones:
         place = group_of.get(phone.symbol, 0)
-        start = max(0, round(phone.start * WHISPER_RATE))
-        shares[start : max(start + 1, round(phone.stop * WHISPER_RATE))] = np.eye(len(GROUPS))[place]
+        start = round(phone.start * WHISPER_RATE)
+        stop = max(start + 1, round(phone.stop * WHISPER_RATE))
+        # A phone may begin before the sound does.
+        shares[max(start, 0) : max(stop, 0)] = np.eye(len(GROUPS))[place]
     return shares
 
 
