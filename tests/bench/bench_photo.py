@@ -196,10 +196,10 @@ def report(results: list[Result], fps: float, work: float, out: Path) -> bool:
         f"`python -m tests.bench.bench_photo`, {date.today()}, commit {commit.stdout.strip()}, two CPU cores.",
         "Spoken: `speech_en_a.wav` between two silences of one second. Openings in eye distances.",
         "",
-        "| photo | seen opening follows the wanted one (r) | amplitude | 95 % of silence under | p b m seen shut | changed outside |",
+        "| photo | seen follows wanted (r) | amplitude | 95 % of silence under | p b m seen shut | changed outside |",
         "|---|---|---|---|---|---|",
         *(
-            f"| {r.name} | {r.follows:.2f} | {r.amplitude:.2f} | {r.silent:.3f} | {100 * r.touching:.0f} % | {r.outside} px |"
+            f"| {r.name} | {r.follows:.2f} | {r.amplitude:.2f} | {r.silent:.3f} | {r.touching:.0%} | {r.outside} px |"
             for r in results
         ),
         "",
