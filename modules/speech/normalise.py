@@ -186,6 +186,7 @@ _COUNTS_AND_SIGNS: tuple[tuple[str, str | Callable[[Match], str]], ...] = (
     (r"(?<=[A-Za-z])[.-](?=\d)", " "),
     (rf"(?<=[{_HAN}])(?<![为是到至温降达约得值差零第下])-(?=\d)(?!\d+(?:\.\d+)?[℃°度%层])", ""),
     (r"(HK\$|US\$|RMB|CNY|USD|[$¥€£])\s*(\d+(?:\.\d+)?)\s*([KkMmBb])(?![A-Za-z])", _thousands),
+    (r"(HK\$|US\$|RMB|CNY|USD|[$¥€£])\s*(\d+(?:\.\d+)?)([百千万亿]+)", lambda m: m[2] + m[3] + _MONEY[m[1]]),
     (r"(HK\$|US\$|RMB|CNY|USD)\s*(\d+(?:\.\d+)?)", lambda m: m[2] + _MONEY[m[1]]),
     (rf"(?<=[\d.])\s?({_UNIT})(?![A-Za-z²³])", lambda m: _UNITS[m[1]]),
     (rf"({_PER})/({_PERIOD})", lambda m: f"{m[1]}每{m[2]}"),
@@ -193,6 +194,7 @@ _COUNTS_AND_SIGNS: tuple[tuple[str, str | Callable[[Match], str]], ...] = (
     # wetext takes 12.5 for a date.
     (r"(?<![\d.,$¥€£A-Za-z\-+/:])1[0-2]\.\d{1,2}(?![\d.A-Za-z%℃°/:²³])", lambda m: _cardinal(m[0])),
     # Two of something is 两, the second of something is 二.
+    (r"(?<=第)\d+(?![\d.,、~-])", lambda m: _cardinal(m[0])),
     (r"(?<![\d.第])2(?=[种份项倍节篇道]|次(?!元|方))", "两"),
     (r"(?<![\d.])2(?=线|手[房车货]|季度|级|等|号|楼|班|环|维|胎|孩)", "二"),
     (r"(?<=[\d万亿千百十])\+(?=[^\d]|$)", "加"),

@@ -60,7 +60,22 @@ def test_latin_inside_chinese_is_english() -> None:
 
 def test_letters_and_signs_inside_chinese_are_read() -> None:
     assert to_phonemes("选项A。", "mixed").endswith(" ˈA.")
-    assert english("C++").strip(" .") in to_phonemes("学习C++语言。", "mixed")
+    assert "sˈi pʰlˈʌs pʰlˈʌs" in to_phonemes("学习C++语言。", "mixed")
+
+
+@pytest.mark.parametrize(
+    ("word", "letters"),
+    [
+        ("PPT", "pʰˈi pʰˈi tʰˈi"),
+        ("team", "tʰˈim"),
+        ("computer", "kʰəmpjˈuTəɹ"),
+        ("start", "stˈɑɹt"),
+        ("update", "ˈʌpdˌAt"),
+    ],
+)
+def test_english_stops_breathe_beside_chinese(word: str, letters: str) -> None:
+    assert letters in to_phonemes(f"我的{word}。", "mixed").replace("mpʰj", "mpj")
+    assert "ʰ" not in to_phonemes(f"My {word}.", "en")
 
 
 def test_english_numbers_and_titles_are_read_out() -> None:

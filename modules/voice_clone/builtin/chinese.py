@@ -98,7 +98,11 @@ def _read_word(text: str, start: int, word: Word, beside: tuple[str, str]) -> li
             around = _around(text, place + offset, kinds)
             known = piece.pinyin[offset] if piece.pinyin is not None else BY_CONTEXT
             if known == BY_CONTEXT:
-                named = SURNAMES.get(character) if word.kind == _NAME and not pinyin and len(word.text) > 1 else None
+                named = (
+                    SURNAMES.get(character)
+                    if word.kind.startswith(_NAME) and not pinyin and len(word.text) > 1
+                    else None
+                )
                 known = named or polyphones.alone(character, around) or _usual(character)
             curled = _retroflex(character, around, place + offset - start)
             pinyin.append(curled or polyphones.inside(character, around) or known)

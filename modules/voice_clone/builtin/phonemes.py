@@ -44,6 +44,9 @@ _PUNCTUATION = str.maketrans(
     }
 )
 _LATIN_RUN = re.compile(r"[A-Za-z][A-Za-z'’\-+# ]*|[^A-Za-z]+")
+_VOWELS = "aeiouæɑɐɔɛəɜɪʊʌAIOQWYᵊᵻ"
+# p, t or k where a word or a stressed syllable begins: the stress mark stands before the vowel.
+_BREATHED = re.compile(rf"(?<![^ ])[ptk](?=[ɹlwj]?[ˈˌ]?[{_VOWELS}])|(?<![sʃ])[ptk](?=[ɹlwj]?[ˈˌ][{_VOWELS}])")
 # Alone it is an article to the English reader.
 _LETTER_A = "ˈA"
 _HAN = re.compile(f"[{chinese.HAN}]")
@@ -113,8 +116,17 @@ def _letters(piece: Piece) -> str:
     if piece.pinyin:
         return " " + "".join(_syllable(p) for p in piece.pinyin)
     if piece.latin is not None:
-        return f" {_spelt(piece.latin.words) if piece.latin.spelt else english(piece.text).strip(' .')} "
+        return f" {_aspirated(_spelt(piece.latin.words) if piece.latin.spelt else english(piece.text).strip(' .'))} "
     return piece.text.translate(_PUNCTUATION)
+
+
+def _aspirated(letters: str) -> str:
+    """English ``letters`` with the breath after p, t and k written.
+
+    In Chinese the bare letters are the sounds of pinyin b, d and g, and beside Chinese the voice says them so:
+    PDF was heard as BDF. English breathes at the beginning of a word or a stressed syllable, but not after s.
+    """
+    return _BREATHED.sub(lambda match: f"{match[0]}ʰ", letters)
 
 
 def _spelt(letters: tuple[str, ...]) -> str:
