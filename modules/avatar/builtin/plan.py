@@ -17,8 +17,8 @@ FOLLOW = 0.9
 # An opening may grow to this share (and a bit) of the unit's own; closing fully needs a nearly closed unit.
 GROW, GROW_MORE = 1.3, 0.012
 SHRINK, CLOSABLE = 0.65, 0.07
-# What an eye distance of open lips costs a unit where the lips must touch.
-GAPING_COST = 400.0
+# What an eye distance of open lips costs a unit where the lips must touch: a slit of 1 % is dearer than any jump.
+GAPING_COST = 1000.0
 # Facing places of the inner lips, corners left out; the lower lip does more of the moving.
 UPPER_LIP = [at.LOWER.index(point) for point in at.LIPS_INNER_UPPER[1:-1]]
 LOWER_LIP = [at.LOWER.index(point) for point in at.LIPS_INNER_LOWER[1:-1]]
@@ -66,9 +66,14 @@ def choose_units(person: LoadedPerson, wanted: Wanted, previous: int | None) -> 
     """(T,) the units to show, going on from ``previous``."""
     vectors = person.vectors(wanted.codes, opening(person.space.decode(wanted.codes)))
     targets = person.units.target_costs(vectors, person.pose[wanted.bases])
-    gaping = np.maximum(opening(person.lower) - CLOSED, 0)
-    targets += GAPING_COST * wanted.closed[:, None] * gaping.astype(np.float32)
+    targets += GAPING_COST * wanted.closed[:, None] * _gaping(opening(person.lower)).astype(np.float32)
     return cheapest_path(targets, person.transitions, previous)
+
+
+def _gaping(openings: np.ndarray) -> np.ndarray:
+    """(N,) how much further open units are than lips that are firmly closed: half of the closed ones are."""
+    closed = openings[openings < CLOSED]
+    return np.asarray(np.maximum(openings - (np.median(closed) if len(closed) else 0.0), 0))
 
 
 def drawings(person: LoadedPerson, wanted: Wanted, path: np.ndarray) -> list[Drawing]:
