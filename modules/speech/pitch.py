@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,9 @@ WINDOW_SECONDS = 0.05
 HOP_SECONDS = 0.01
 VOICED_ABOVE = 0.6
 QUIET_BELOW_PEAK = 10**-1.75
+# ln F0 further than this (three quarters of an octave) from the median is the tracker's mistake, not melody.
+FURTHEST = 0.52
+MAD_TO_DEVIATION = 1.4826
 
 
 def pitch_track(sound: Floats, sample_rate: int) -> Floats:
@@ -53,8 +58,27 @@ def _autocorrelation(frames: NDArray[np.floating], lags: int) -> NDArray[np.floa
     return scaled
 
 
+@dataclass(frozen=True)
+class Melody:
+    """Where a voice lies and how far it moves: median F0 in Hz, and standard deviation of ln F0."""
+
+    pitch: float
+    spread: float
+
+
+def melody(sound: Floats, sample_rate: int) -> Melody | None:
+    """Median and robust spread of the F0 without the tracker's octave errors; None when nothing is voiced."""
+    track = pitch_track(sound, sample_rate)
+    logs = np.log(track[track > 0])
+    if not len(logs):
+        return None
+    for _ in range(3):
+        logs = logs[np.abs(logs - np.median(logs)) < FURTHEST]
+    middle = float(np.median(logs))
+    return Melody(float(np.exp(middle)), float(MAD_TO_DEVIATION * np.median(np.abs(logs - middle))))
+
+
 def median_pitch(sound: Floats, sample_rate: int) -> float:
     """Median F0 in Hz of the voiced parts; 0 when nothing is voiced."""
-    track = pitch_track(sound, sample_rate)
-    voiced = track[track > 0]
-    return float(np.exp(np.median(np.log(voiced)))) if len(voiced) else 0.0
+    found = melody(sound, sample_rate)
+    return found.pitch if found else 0.0

@@ -14,7 +14,7 @@ from modules.settings import ROOT
 from modules.speech.denoise import denoise, signal_to_noise
 from modules.speech.extract import extract
 from modules.speech.passage import Likeness, best_passage, likeness
-from modules.speech.pitch import median_pitch, pitch_track
+from modules.speech.pitch import median_pitch, melody, pitch_track
 from modules.speech.transcribe import TimedWord, simplified
 from modules.speech.vad import Span, cut, find_speech
 
@@ -40,6 +40,15 @@ def test_cut_joins_spans() -> None:
 @pytest.mark.parametrize("hz", [80.0, 120.0, 210.0, 330.0])
 def test_pitch_of_a_voice(hz: float) -> None:
     assert median_pitch(buzz(1.0, hz, 24000), 24000) == pytest.approx(hz, rel=0.01)
+
+
+def test_melody_forgets_octave_errors() -> None:
+    low, high = buzz(2.0, 110.0, 24000), buzz(0.3, 400.0, 24000)
+    found = melody(np.concatenate([low, high]), 24000)
+    assert found is not None
+    assert found.pitch == pytest.approx(110.0, rel=0.01)
+    assert found.spread < 0.02
+    assert melody(np.zeros(24000, np.float32), 24000) is None
 
 
 def test_pitch_of_noise_is_unvoiced() -> None:

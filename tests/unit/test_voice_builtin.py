@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from modules.errors import StudioError
+from modules.progress import Progress
+from modules.speech.listen_back import Verdict
 from modules.voice_clone.builtin import engine
 from modules.voice_clone.builtin.packs import voice_packs
 from modules.voice_clone.builtin.phonemes import Vocabulary
@@ -65,10 +67,61 @@ def test_prosody_follows_language_and_pitch() -> None:
 
 
 def test_learnt_voice_survives_the_disk(tmp_path: Path) -> None:
-    voice = LearntVoice(tuple(np.linspace(-1, 1, 128).tolist()), 123.4)
+    voice = LearntVoice(tuple(np.linspace(-1, 1, 128).tolist()), 123.4, 0.2)
     voice.save(tmp_path)
     assert LearntVoice.load(tmp_path) == voice
     assert [p.name for p in tmp_path.iterdir()] == [FILE]
+
+
+def test_a_voice_from_before_melodies_were_measured_keeps_the_lent_one(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text(json.dumps({"timbre": [0.0] * 128, "pitch": 120.0}), encoding="utf-8")
+    assert LearntVoice.load(tmp_path).pitch_reach("zh") == 1.0
+
+
+@pytest.mark.parametrize(("spread", "reach"), [(0.01, 0.8), (0.21, 1.0), (0.9, 1.25)])
+def test_melody_reaches_as_far_as_the_person_within_limits(spread: float, reach: float) -> None:
+    voice = LearntVoice((0.0,) * 128, 120.0, spread)
+    assert voice.pitch_reach("en") == pytest.approx(reach)
+    assert voice.pitch_scale("en") * voice.pitch_centre("en") == pytest.approx(120.0)
+
+
+def test_views_are_what_they_say() -> None:
+    import torch
+
+    from modules.voice_clone.builtin.views import band, played, views
+
+    low, high = (torch.sin(2 * torch.pi * hz * torch.arange(24000) / 24000) for hz in (200.0, 2000.0))
+    assert len(list(views(low + high))) == 9
+    kept = band(low + high, 900.0, 12000.0)
+    assert float(kept @ high) / 12000 > 0.9 and abs(float(kept @ low)) / 12000 < 0.1
+    fast = played(low, 1.2).numpy()
+    assert len(fast) == 20000
+    assert np.abs(np.fft.rfft(fast)).argmax() * 24000 / len(fast) == pytest.approx(240.0, abs=2.0)
+    assert np.abs(fast).max() == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_voice_that_is_not_understood_is_not_kept() -> None:
+    from modules.voice_clone.builtin.enrolment import accepted
+
+    start, early, last = (np.full(128, value, np.float32) for value in (0.0, 1.0, 2.0))
+    distances = {0.0: 0.9, 1.0: 0.5, 2.0: 0.4}
+
+    class Learner:
+        def say(self, timbre: np.ndarray, phrase: object) -> tuple[np.ndarray, float]:
+            return np.full(2400, (timbre[0] + 1) / 10, np.float32), distances[float(timbre[0])]
+
+    def listener(clear: list[float]) -> object:
+        heard = iter(clear)
+        return lambda *_: Verdict(None, next(heard), ())
+
+    def chosen(clear: list[float]) -> float:
+        return float(accepted(Learner(), [last, early, start], [None, None], listener(clear), Progress())[0])
+
+    assert chosen([1.0, 0.9]) == 2.0
+    assert chosen([1.0, 0.3, 0.8, 0.8]) == 1.0
+    assert chosen([0.3, 0.2]) == 0.0
+    distances[2.0] = 0.95
+    assert chosen([1.0, 1.0]) == 1.0
 
 
 def test_snake_block_has_the_gradient_that_autograd_finds() -> None:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 MODEL_FILE = "kokoro.int8.onnx"
-SPEAKING_FILE = "kokoro.int8.timed.onnx"
+SPEAKING_FILE = "kokoro.int8.tuned.onnx"
+# Kokoro predicts a few Hz where nothing is voiced; that is no pitch and stays as it is.
+VOICED_FROM_HZ = 40.0
 PITCH_TENSOR_USER = "/decoder/decoder/Unsqueeze_output_0"
 
 _OPERATION = re.compile(r"/(Conv_quant|Conv|ConvTranspose|MatMul_quant|Gemm_MatMul_quant|MatMul|LSTM_quant)$")
@@ -41,8 +43,9 @@ def _graph(path: Path) -> Any:
 def speaking_graph(folder: Path) -> Path:
     """The file in ``folder`` with what speaking needs besides; made once.
 
-    An input ``f0_scale`` (1,) multiplies the predicted F0; an output ``frames`` (tokens,) says how many frames
-    each token takes. Raises StudioError('weights_broken') when the published file cannot be read.
+    The predicted F0 becomes f0_scale * F0 * (F0 / f0_centre) ** f0_bend, three inputs (1,), where it is voiced;
+    an output ``frames`` (tokens,) says how many frames each token takes.
+    Raises StudioError('weights_broken') when the published file cannot be read.
     """
     ready = folder / SPEAKING_FILE
     if ready.is_file():
@@ -50,7 +53,7 @@ def speaking_graph(folder: Path) -> Path:
     import onnx
 
     model = _graph(folder / MODEL_FILE)
-    _scale_pitch(model.graph)
+    _tune_pitch(model.graph)
     _tell_frames(model.graph)
     partial = ready.with_name(f"{ready.name}.{os.getpid()}.part")
     onnx.save(model, str(partial))
@@ -58,9 +61,10 @@ def speaking_graph(folder: Path) -> Path:
     return ready
 
 
-def _scale_pitch(graph: Any) -> None:
-    """Add the input ``f0_scale``."""
+def _tune_pitch(graph: Any) -> None:
+    """Add the inputs ``f0_scale``, ``f0_bend`` and ``f0_centre``."""
     import onnx
+    from onnx import helper
 
     pitch = next((n.input[0] for n in graph.node if n.output[:1] == [PITCH_TENSOR_USER]), None)
     if pitch is None:
@@ -68,10 +72,22 @@ def _scale_pitch(graph: Any) -> None:
     for node in graph.node:
         for place, name in enumerate(node.input):
             if name == pitch:
-                node.input[place] = "scaled_pitch"
+                node.input[place] = "tuned_pitch"
     maker = next(place for place, node in enumerate(graph.node) if pitch in node.output)
-    graph.node.insert(maker + 1, onnx.helper.make_node("Mul", [pitch, "f0_scale"], ["scaled_pitch"], name="scale_f0"))
-    graph.input.append(onnx.helper.make_tensor_value_info("f0_scale", onnx.TensorProto.FLOAT, [1]))
+    steps = (
+        ("Greater", [pitch, "voiced_from"], "pitch_is_voiced"),
+        ("Max", [pitch, "voiced_from"], "pitch_if_voiced"),
+        ("Div", ["pitch_if_voiced", "f0_centre"], "pitch_height"),
+        ("Pow", ["pitch_height", "f0_bend"], "pitch_bend"),
+        ("Mul", [pitch, "f0_scale"], "pitch_scaled"),
+        ("Mul", ["pitch_scaled", "pitch_bend"], "pitch_bent"),
+        ("Where", ["pitch_is_voiced", "pitch_bent", pitch], "tuned_pitch"),
+    )
+    for place, (kind, inputs, output) in enumerate(steps, maker + 1):
+        graph.node.insert(place, helper.make_node(kind, inputs, [output], name=f"tune_{output}"))
+    graph.initializer.append(helper.make_tensor("voiced_from", onnx.TensorProto.FLOAT, [1], [VOICED_FROM_HZ]))
+    for name in ("f0_scale", "f0_bend", "f0_centre"):
+        graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]))
 
 
 def _tell_frames(graph: Any) -> None:

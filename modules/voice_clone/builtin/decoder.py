@@ -133,7 +133,9 @@ class HarmonicSource(nn.Module):
 
     def forward(self, pitch: Tensor) -> Tensor:
         """(B, T) Hz at 80 a second -> (B, 300 T) samples."""
-        harmonics = pitch.unsqueeze(1) * torch.arange(1, HARMONICS + 1, dtype=pitch.dtype).view(1, -1, 1)
+        harmonics = pitch.unsqueeze(1) * torch.arange(1, HARMONICS + 1, dtype=pitch.dtype, device=pitch.device).view(
+            1, -1, 1
+        )
         turns = (harmonics / SAMPLE_RATE) % 1
         phase = torch.cumsum(turns, dim=2) * (2 * torch.pi * SAMPLES_A_PITCH_FRAME)
         phase = functional.interpolate(phase, scale_factor=SAMPLES_A_PITCH_FRAME, mode="linear")

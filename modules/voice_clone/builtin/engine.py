@@ -76,9 +76,10 @@ class BuiltinVoiceEngine:
         vocabulary, synthesiser = self._load()
         person = learnt.LearntVoice.load(voice.folder)
         scale = person.pitch_scale(language) * 2 ** (chosen["pitch"] / 12)
+        reach, centre = person.pitch_reach(language), person.pitch_centre(language)
         for place, (pause, tokens) in enumerate(_sentences(normalise(text, language), language, vocabulary)):
             style = person.style(voice_packs(), language, len(tokens))
-            said = synthesiser.say(tokens, style, scale, chosen["speed"])
+            said = synthesiser.say(tokens, style, scale, chosen["speed"], reach, centre)
             sentence = finish(said.sound, phones_of(vocabulary.letters(tokens), said.frames, said.sound))
             yield media.collect([_silence(pause), sentence]) if place else sentence
 

@@ -1,8 +1,9 @@
 """Learning a voice: the 128 numbers with which Kokoro's decoder sounds like the person.
 
-A convex mix of the shipped voices is the start; thirty steps of Adam then bring the speaker embedding
-and the long-term spectrum of short spoken phrases towards the person's own. Measured in the project:
-~0.4 -> ~0.75 in an encoder that is never optimised. Runs as a child process
+A convex mix of the shipped voices is the start; Adam then brings the speaker embedding, seen through
+several filters, and the long-term spectrum of short spoken phrases towards the person's own. What is
+learnt is listened back to, and an earlier state is taken where it is not understood. Measured in the project:
+~0.45 -> ~0.75 in an encoder that is never optimised (docs/quality/voice.md). Runs as a child process
 (``python -m modules.voice_clone.builtin.enrolment``), which writes one JSON object a line: progress
 from 0 to 1, and at the end nothing, or the error.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,13 @@ from numpy.typing import NDArray
 from modules import media, weights
 from modules.errors import StudioError
 from modules.progress import Progress
-from modules.speech.pitch import median_pitch
+from modules.speech.listen_back import Listener
+from modules.speech.pitch import Melody, melody
+from modules.voice_clone.builtin.checkpoint import VOICED_FROM_HZ
 from modules.voice_clone.builtin.packs import VoicePacks, voice_packs
 from modules.voice_clone.builtin.phonemes import Vocabulary, to_phonemes
+from modules.voice_clone.builtin.synthesis import finish
+from modules.voice_clone.builtin.views import views
 from modules.voice_clone.builtin.voice import LearntVoice
 
 if TYPE_CHECKING:
@@ -44,8 +49,9 @@ MIX_OF = 5
 LEAST_SHARE = 1e-3
 SUM_WEIGHT = 3.0
 
-STEPS = 30
-CHECKPOINTS = (10, 20, 30)
+STEPS = 36
+# What is kept on the way, to fall back to.
+CHECKPOINTS = (12, 36)
 RATE = 0.04
 CONSTANT_UNTIL = 0.6
 LAST_RATE = 0.25
@@ -57,22 +63,31 @@ PHRASES = (
     ("zh", "今天给大家介绍一款软件。"),
     ("en", "The quick brown fox jumps over a lazy dog."),
     ("zh", "感谢大家的观看，下期再见。"),
+    ("en", "Yesterday morning we walked along the river and talked about music."),
+    ("zh", "我们昨天在公园里看见了很多漂亮的花。"),
+    ("en", "Could you show me how this machine really works?"),
+    ("zh", "这个问题其实很简单，我来说明一下。"),
+    ("en", "Good food, fresh air and a little sleep are all you need."),
+    ("zh", "春天来了，孩子们都喜欢到外面去玩。"),
+    ("en", "Thank you for joining us, and have a wonderful evening."),
+    ("zh", "如果你有任何疑问，请随时告诉我们。"),
 )
-# Not in the training, to choose the checkpoint by.
+# Not in the training: what is learnt has to say them understandably.
 HELD_OUT = (("en", "Please call me when you get home."), ("zh", "他们明天上午去公园散步。"))
+UNDERSTOOD = 0.7
 
 # Shares of the wall time, measured on two cores.
-READ_UNTIL = 0.15
-STEPS_UNTIL = 0.85
+READ_UNTIL = 0.12
+STEPS_UNTIL = 0.9
 
 
 @dataclass(frozen=True)
 class Target:
-    """What the person sounds like: unit embedding (256,), long-term spectrum, median F0 in Hz."""
+    """What the person sounds like: one unit embedding for each view (views, 256), long-term spectrum, melody."""
 
-    embedding: Tensor
+    embeddings: Tensor
     spectrum: Spectrum
-    pitch: float
+    melody: Melody
 
 
 @dataclass(frozen=True)
@@ -160,12 +175,12 @@ def analyse(speech: Floats, encoder: SpeakerEncoder, meter: SpectrumMeter) -> Ta
     """Target of a person's speech at 24 kHz. Raises StudioError('speech_too_short') below 2 s of voice."""
     import torch
 
-    pitch = median_pitch(speech, SAMPLE_RATE)
-    if len(speech) < SHORTEST_SECONDS * SAMPLE_RATE or not pitch:
+    found = melody(speech, SAMPLE_RATE)
+    if len(speech) < SHORTEST_SECONDS * SAMPLE_RATE or not found:
         raise StudioError("speech_too_short", seconds=round(len(speech) / SAMPLE_RATE, 1), minimum=SHORTEST_SECONDS)
     sound = torch.from_numpy(speech)
     with torch.no_grad():
-        return Target(encoder(sound), meter(sound), pitch)
+        return Target(torch.stack([encoder(view) for view in views(sound)]), meter(sound), found)
 
 
 class Reader:
@@ -187,7 +202,15 @@ class Reader:
         prosody = self._voice.style(self._packs, language, len(tokens))[None, 128:]
         with torch.no_grad():
             spoken = self._network.read(torch.tensor([tokens]), torch.from_numpy(prosody))
-        return SpokenText(spoken.text, spoken.pitch * self._voice.pitch_scale(language), spoken.energy)
+        return SpokenText(spoken.text, self._in_tune(spoken.pitch, language), spoken.energy)
+
+    def _in_tune(self, pitch: Tensor, language: str) -> Tensor:
+        """The F0 (1, 2T) as ``checkpoint.speaking_graph`` changes it."""
+        import torch
+
+        height = pitch.clamp(min=VOICED_FROM_HZ) / self._voice.pitch_centre(language)
+        bent = pitch * self._voice.pitch_scale(language) * height ** (self._voice.pitch_reach(language) - 1)
+        return torch.where(pitch > VOICED_FROM_HZ, bent, pitch)
 
 
 class Learner:
@@ -222,22 +245,25 @@ class Learner:
                 kept[step + 1] = timbre.detach().numpy()[0].copy()
         return kept
 
-    def best(self, timbres: dict[int, Floats], phrases: list[SpokenText], progress: Progress) -> int:
-        """Which checkpoint sounds most like the person on whole phrases that were not trained on."""
+    def say(self, timbre: Floats, phrase: SpokenText) -> tuple[Floats, float]:
+        """A whole phrase in ``timbre`` (128,): its sound at 24 kHz, and how far it is from the person."""
         import torch
 
-        losses: dict[int, float] = {}
         with torch.no_grad():
-            for place, (step, timbre) in enumerate(timbres.items()):
-                style = torch.from_numpy(timbre)[None]
-                sounds = [self._decoder(p.text, p.pitch, p.energy, style)[0] for p in phrases]
-                losses[step] = float(np.mean([float(self._loss(sound)) for sound in sounds]))
-                progress.at((place + 1) / len(timbres))
-        return min(losses, key=lambda step: losses[step])
+            sound = self._decoder(phrase.text, phrase.pitch, phrase.energy, torch.from_numpy(timbre)[None])[0]
+            return sound.numpy(), float(self._loss(sound))
 
     def _loss(self, sound: Tensor) -> Tensor:
-        unlike: Tensor = 1 - self._encoder(sound) @ self._target.embedding
-        return unlike + SPECTRUM_WEIGHT * self._meter(sound).distance(self._target.spectrum, self._bands)
+        import torch
+
+        alike = [
+            self._encoder(view) @ wanted for view, wanted in zip(views(sound), self._target.embeddings, strict=True)
+        ]
+        return (
+            1
+            - torch.stack(alike).mean()
+            + SPECTRUM_WEIGHT * self._meter(sound).distance(self._target.spectrum, self._bands)
+        )
 
 
 def _rate_share(step: int) -> float:
@@ -256,6 +282,26 @@ def _crop(spoken: SpokenText, chance: np.random.Generator) -> SpokenText:
     return SpokenText(spoken.text[:, :, start : start + width], spoken.pitch[:, fast], spoken.energy[:, fast])
 
 
+def accepted(
+    learner: Learner, candidates: list[Floats], phrases: list[SpokenText], listener: Listener, progress: Progress
+) -> Floats:
+    """The first of ``candidates`` that is understood and nearer to the person than the start; else the start.
+
+    candidates: best first, the start last; phrases: HELD_OUT, read. Without a recogniser the distance decides.
+    """
+    start = candidates[-1]
+    far = sum(learner.say(start, phrase)[1] for phrase in phrases)
+    for place, timbre in enumerate(candidates[:-1]):
+        said = [learner.say(timbre, phrase) for phrase in phrases]
+        progress.at((place + 0.5) / len(candidates))
+        if sum(distance for _, distance in said) < far and all(
+            listener(finish(sound), text, language, 1.0, progress).score >= UNDERSTOOD
+            for (sound, _), (language, text) in zip(said, HELD_OUT, strict=True)
+        ):
+            return timbre
+    return start
+
+
 def enrol(speech: Floats, models_dir: Path, threads: int, progress: Progress) -> LearntVoice:
     """Learn the voice in ``speech`` (24 kHz, one person, only speech)."""
     import torch
@@ -271,17 +317,20 @@ def enrol(speech: Floats, models_dir: Path, threads: int, progress: Progress) ->
     target = analyse(speech[: int(LONGEST_SECONDS * SAMPLE_RATE)], encoder, meter)
     progress.at(0.05)
     packs = voice_packs()
-    start = mixed_timbre(convex_start(target.embedding.numpy(), packs, target.pitch), packs)
+    start = mixed_timbre(convex_start(target.embeddings[0].numpy(), packs, target.melody.pitch), packs)
     network = load_network(kokoro)
     progress.at(0.08)
-    reader = Reader(network, Vocabulary(kokoro), packs, LearntVoice(tuple(start), target.pitch))
+    unlearnt = LearntVoice(tuple(start), round(target.melody.pitch, 2), round(target.melody.spread, 4))
+    reader = Reader(network, Vocabulary(kokoro), packs, unlearnt)
     phrases, held_out = ([reader.read(*phrase) for phrase in group] for group in (PHRASES, HELD_OUT))
     network.forget_text_half()
     progress.at(READ_UNTIL)
     learner = Learner(network, encoder, meter, target)
     timbres = learner.learn(start, phrases, progress.part(READ_UNTIL, STEPS_UNTIL))
-    best = learner.best(timbres, held_out, progress.part(STEPS_UNTIL, 1.0))
-    return LearntVoice(tuple(round(float(x), 6) for x in timbres[best]), round(target.pitch, 2))
+    candidates = [*(timbres[step] for step in sorted(timbres, reverse=True)), start]
+    listener = Listener(models_dir, threads)
+    best = accepted(learner, candidates, held_out, listener, progress.part(STEPS_UNTIL, 1.0))
+    return replace(unlearnt, timbre=tuple(round(float(x), 6) for x in best))
 
 
 def main(words: list[str]) -> int:

@@ -41,13 +41,26 @@ class Synthesiser:
         self._threads = threads
         self._session: InferenceSession | None = None
 
-    def say(self, tokens: list[int], style: Floats, pitch_scale: float, speed: float) -> Said:
-        """Say one sentence. tokens: 2 to 512; style: (256,); pitch_scale multiplies F0; speed: 1 is normal."""
+    def say(
+        self,
+        tokens: list[int],
+        style: Floats,
+        pitch_scale: float,
+        speed: float,
+        pitch_reach: float = 1.0,
+        pitch_centre: float = 150.0,
+    ) -> Said:
+        """Say one sentence. tokens: 2 to 512; style: (256,); speed: 1 is normal.
+
+        pitch_scale multiplies F0; pitch_reach multiplies its distance from pitch_centre (Hz), in ln F0.
+        """
         feeds: dict[str, Any] = {
             "tokens": np.array([tokens], np.int64),
             "style": style.reshape(1, -1).astype(np.float32),
             "speed": np.array([speed], np.float32),
             "f0_scale": np.array([pitch_scale], np.float32),
+            "f0_bend": np.array([pitch_reach - 1], np.float32),
+            "f0_centre": np.array([pitch_centre], np.float32),
         }
         sound, frames = self._open().run(["audio", "frames"], feeds)
         return Said(np.asarray(sound, np.float32).ravel(), np.asarray(frames, np.float32).ravel())

@@ -16,34 +16,41 @@ Floats = NDArray[np.float32]
 
 FILE = "kokoro_voice.json"
 LOW_VOICE_BELOW_HZ = 165.0
+# A person's melody may be this much flatter or livelier than the pack's: beyond it, tones are lost.
+LEAST_REACH, MOST_REACH = 0.8, 1.25
 
 
 @dataclass(frozen=True)
 class Prosody:
-    """A voice pack that lends rhythm and melody, and its median F0 in Hz (Kokoro's own, at scale 1)."""
+    """A voice pack that lends rhythm and melody, its median F0 in Hz, and the deviation of its ln F0."""
 
     pack: str
     pitch: float
+    spread: float
 
 
 LOW = {
-    "zh": Prosody("zm_yunxi", 158.0),
-    "en": Prosody("am_michael", 111.0),
-    "ja": Prosody("jm_kumo", 94.0),
+    "zh": Prosody("zm_yunxi", 158.0, 0.26),
+    "en": Prosody("am_michael", 111.0, 0.21),
+    "ja": Prosody("jm_kumo", 94.0, 0.22),
 }
 HIGH = {
-    "zh": Prosody("zf_xiaoxiao", 237.0),
-    "en": Prosody("af_heart", 191.0),
-    "ja": Prosody("jf_alpha", 272.0),
+    "zh": Prosody("zf_xiaoxiao", 237.0, 0.21),
+    "en": Prosody("af_heart", 191.0, 0.17),
+    "ja": Prosody("jf_alpha", 272.0, 0.22),
 }
 
 
 @dataclass(frozen=True)
 class LearntVoice:
-    """timbre: the 128 numbers of Kokoro's decoder style; pitch: the person's median F0 in Hz."""
+    """timbre: the 128 numbers of Kokoro's decoder style; pitch: the person's median F0 in Hz.
+
+    spread: deviation of the person's ln F0, 0 where it was not measured (voices learnt before it was).
+    """
 
     timbre: tuple[float, ...]
     pitch: float
+    spread: float = 0.0
 
     def prosodies(self, language: str) -> tuple[Prosody, ...]:
         """The packs whose mean lends the prosody for a sentence in ``language``."""
@@ -61,8 +68,18 @@ class LearntVoice:
 
     def pitch_scale(self, language: str) -> float:
         """What the predicted F0 is multiplied with so that its median becomes the person's."""
-        own = np.exp(np.mean([np.log(p.pitch) for p in self.prosodies(language)]))
-        return float(self.pitch / own)
+        return self.pitch / self.pitch_centre(language)
+
+    def pitch_centre(self, language: str) -> float:
+        """Median F0 in Hz of the lent prosody."""
+        return float(np.exp(np.mean([np.log(p.pitch) for p in self.prosodies(language)])))
+
+    def pitch_reach(self, language: str) -> float:
+        """How much further than the lent melody the person's moves from its median, in ln F0."""
+        if not self.spread:
+            return 1.0
+        lent = np.mean([p.spread for p in self.prosodies(language)])
+        return float(np.clip(self.spread / lent, LEAST_REACH, MOST_REACH))
 
     def save(self, folder: Path) -> None:
         """Write the voice into ``folder``; the file appears whole or not at all."""
@@ -74,4 +91,4 @@ class LearntVoice:
     def load(cls, folder: Path) -> LearntVoice:
         """The voice that ``save`` wrote."""
         stored = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        return cls(tuple(stored["timbre"]), stored["pitch"])
+        return cls(tuple(stored["timbre"]), stored["pitch"], stored.get("spread", 0.0))
