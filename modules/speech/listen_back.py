@@ -7,8 +7,9 @@ both counts: a listener who understood the sentence once has heard it.
 
 from __future__ import annotations
 
+import logging
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from modules.speech import soundness, transcribe
 from modules.speech.agreement import COMPARED, Agreement, Unit, compare, units
 from modules.speech.transcribe import Heard
 
+log = logging.getLogger("speech")
+
 Floats = NDArray[np.float32]
 
 # Silence behind the sentence in the short look.
@@ -30,6 +33,8 @@ SHORT_LOOK_SILENCE = 0.5
 # Whisper writes a unit with less than three tokens on the average; more is going round in circles.
 TOKENS_PER_UNIT = 3
 SPARE_TOKENS = 12
+# Seconds; a sentence that takes longer is heard in parts.
+LONGEST_PART = 28.0
 # A sentence agrees with its text from this score on ...
 GOOD_SCORE = 0.8
 # (of a very short one the recogniser often gets one sound wrong) ...
@@ -87,39 +92,44 @@ class Listener:
         if _has_weights(models_dir):
             self._transcriber = transcribe.Transcriber(models_dir, threads)
 
-    @property
-    def understands(self) -> bool:
-        """Whether there is a recogniser."""
-        return self._transcriber is not None
-
     def __call__(self, speech: AudioChunk, text: str, language: str, speed: float, progress: Progress) -> Verdict:
         """Judge the speech of one sentence. speed: the speed that was asked for; progress: a way to cancel."""
-        sound, rate = speech.samples, speech.sample_rate
         asked = units(text, language) if language in COMPARED else []
-        wrong = soundness.faults(sound, rate, syllables(asked), speed)
-        if self._transcriber is None or not asked or "silent" in wrong:
-            return Verdict(None, 0.0 if "silent" in wrong else 1.0, wrong)
-        narrow = media.resample(sound, rate, transcribe.SAMPLE_RATE)
-        most = TOKENS_PER_UNIT * len(asked) + SPARE_TOKENS
-        heard_as = "en" if language == "en" else "zh"
-        best: Verdict | None = None
-        for window in (len(narrow) / transcribe.SAMPLE_RATE + SHORT_LOOK_SILENCE, transcribe.WINDOW):
-            progress.at(0.0)
-            heard = self._transcriber.hear(narrow, heard_as, window, most)
-            agreement = compare(text, heard.text, language)
-            doubts = (*differences(agreement), *_unexplained(heard, narrow, heard_as, speed))
-            verdict = Verdict(heard.text, agreement.score, (*doubts, *wrong), agreement.missed, agreement.added)
-            if best is None or verdict.rank > best.rank:
-                best = verdict
-            if not doubts:
-                break
-        assert best is not None
-        return best
+        wrong = soundness.faults(speech.samples, speech.sample_rate, syllables(asked), speed)
+        silent = "silent" in wrong
+        if self._transcriber is not None and asked and not silent:
+            try:
+                heard = _understood(self._transcriber, speech, text, language, speed, progress)
+                return replace(heard, doubts=(*heard.doubts, *wrong))
+            except StudioError as error:
+                # Broken weights: speech that nobody could check is better than none.
+                log.warning("nobody listens back: %s %s", error.code, error.values)
+                self._transcriber = None
+        return Verdict(None, 0.0 if silent else 1.0, wrong)
 
     def close(self) -> None:
         """Give the recogniser's memory back; the next sentence opens it again."""
         if self._transcriber is not None:
             self._transcriber.close()
+
+
+def _understood(
+    transcriber: transcribe.Transcriber, speech: AudioChunk, text: str, language: str, speed: float, progress: Progress
+) -> Verdict:
+    """The better of a short look and, where that leaves a doubt, a whole one."""
+    parts = _parts(media.resample(speech.samples, speech.sample_rate, transcribe.SAMPLE_RATE))
+    most = TOKENS_PER_UNIT * len(units(text, language)) + SPARE_TOKENS
+    looks: list[Verdict] = []
+    for silence in (SHORT_LOOK_SILENCE, transcribe.WINDOW):
+        heard: list[Heard] = []
+        for part in parts:
+            progress.at(0.0)
+            window = len(part) / transcribe.SAMPLE_RATE + silence
+            heard.append(transcriber.hear(part, "en" if language == "en" else "zh", window, most))
+        looks.append(_judged(text, language, speed, parts, heard))
+        if not looks[-1].doubtful:
+            break
+    return max(looks, key=lambda look: look.rank)
 
 
 def differences(agreement: Agreement) -> tuple[str, ...]:
@@ -132,8 +142,17 @@ def differences(agreement: Agreement) -> tuple[str, ...]:
     return tuple(name for name, wrong in found.items() if wrong)
 
 
-def _unexplained(heard: Heard, sound: Floats, language: str, speed: float) -> tuple[str, ...]:
-    """('unexplained',) if a token stands for far more speech than its letters can take.
+def _judged(text: str, language: str, speed: float, parts: list[Floats], heard: list[Heard]) -> Verdict:
+    """What one look at all parts of a sentence found."""
+    understood = " ".join(one.text for one in heard)
+    agreement = compare(text, understood, language)
+    unexplained = any(_is_unexplained(one, part, language, speed) for one, part in zip(heard, parts, strict=True))
+    doubts = (*differences(agreement), *(["unexplained"] * unexplained))
+    return Verdict(understood, agreement.score, doubts, agreement.missed, agreement.added)
+
+
+def _is_unexplained(heard: Heard, sound: Floats, language: str, speed: float) -> bool:
+    """Whether a token stands for far more speech than its letters can take.
 
     Whisper likes to write once what was said twice, and to pass over what it cannot make out; but its
     attention then has to stay somewhere while that is spoken.
@@ -145,8 +164,21 @@ def _unexplained(heard: Heard, sound: Floats, language: str, speed: float) -> tu
         if seconds > TOKEN_SECONDS:
             letters = sum(len(unit.sound) for unit in units(token.text, language))
             if seconds > TOKEN_SECONDS + letters * LETTER_SECONDS:
-                return ("unexplained",)
-    return ()
+                return True
+    return False
+
+
+def _parts(sound: Floats) -> list[Floats]:
+    """The sound, cut where it is quietest if it is longer than the recogniser's window."""
+    longest, block = round(LONGEST_PART * transcribe.SAMPLE_RATE), transcribe.SAMPLE_RATE // 10
+    parts: list[Floats] = []
+    while len(sound) > longest:
+        half = sound[longest // 2 : longest]
+        energy = (half[: len(half) // block * block].reshape(-1, block) ** 2).sum(axis=1)
+        cut = longest // 2 + int(energy.argmin()) * block + block // 2
+        parts.append(sound[:cut])
+        sound = sound[cut:]
+    return [*parts, sound]
 
 
 def syllables(asked: list[Unit]) -> int:

@@ -2,7 +2,7 @@
 
     python tests/bench/bench_listen_back.py [--work FOLDER] [--report docs/quality/listening_back.md]
 
-Two persons are cloned from the shared clips and speak the sentences of tests/data/listen_back.json.
+Two persons are cloned from the shared clips and speak the sentences of tests/data/listen_back.json in turn.
 Every sentence is judged as it is (an alarm is a false alarm, unless the speech is really bad), and after
 damage: a piece left out, a piece said twice, a burst of noise, the end cut off, other words, another
 language. ``--work`` keeps voices and speech for the next run.
@@ -140,10 +140,10 @@ def bench(listener: Listener, speech: dict[tuple[str, str, int], AudioChunk]) ->
         judge(listener, chunk.samples, rate, text, language, tally(f"good {language}"))
         wrong = dict(damages(chunk.samples, rate, np.random.default_rng(place)))
         others = SENTENCES[language]
-        wrong["other words"] = speech[person, language, (number + 1) % len(others)].samples
+        wrong["other words"] = speech[person, language, (number + len(PERSONS)) % len(others)].samples
         wrong["another language"] = speech[person, "zh" if language == "en" else "en", number].samples
-        # Each sentence has one fault, in turn; a turn shifts from one voice and language to the next.
-        name = [*wrong][(place + place // len(others)) % len(wrong)]
+        # Each sentence has one fault, in turn.
+        name = [*wrong][place % len(wrong)]
         judge(listener, wrong[name], rate, text, language, tally(name))
     return tallies
 
@@ -175,9 +175,9 @@ def main() -> int:
         voices = {name: enrolled(engine, name, given.shared, given.models, work) for name in PERSONS}
         speech = {
             (name, language, number): spoken(engine, voice, text, language, work / f"{name}_{language}{number:02d}.wav")
-            for name, voice in voices.items()
+            for first, (name, voice) in enumerate(voices.items())
             for language, sentences in SENTENCES.items()
-            for number, text in enumerate(sentences)
+            for number, text in [*enumerate(sentences)][first :: len(voices)]
         }
         listener = Listener(given.models, threads())
         tallies = bench(listener, speech)

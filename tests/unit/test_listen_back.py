@@ -16,6 +16,7 @@ from modules.jobs import listened
 from modules.media import AudioChunk
 from modules.options import Option
 from modules.progress import Progress
+from modules.speech import transcribe
 from modules.speech.agreement import compare, distance
 from modules.speech.listen_back import Listener, Verdict, differences
 from modules.speech.soundness import faults
@@ -24,6 +25,7 @@ from modules.voice_clone.base import EnrolledVoice
 from modules.voice_clone.builtin.engine import BuiltinVoiceEngine
 from modules.voice_clone.builtin.packs import voice_packs
 from modules.voice_clone.builtin.voice import LearntVoice
+from modules.weights.catalogue import entries
 from tests.fakes import RATE, FakeVoice
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
@@ -221,6 +223,17 @@ def test_a_cancel_is_noticed_between_two_tries(deaf: Listener) -> None:
     with pytest.raises(Cancelled):
         careful.speak(engine, VOICE, "今天天气不错啊。", "zh", {}, deaf, stop)
     assert len(engine.spoken) == 1
+
+
+def test_broken_weights_of_the_recogniser_stop_nobody(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / transcribe.WEIGHTS
+    folder.mkdir()
+    for file in entries()[transcribe.WEIGHTS].files:
+        with open(folder / file.name, "wb") as zeros:
+            zeros.truncate(file.size)  # as long as it should be, so that only opening it can tell
+    _, verdict = carefully(Stumbling(fluent=99), "今天天气不错。", Listener(tmp_path, 1))
+    assert verdict.heard is None and not verdict.doubtful
+    assert "nobody listens back: weights_broken" in caplog.text
 
 
 def test_a_verdict_survives_its_file() -> None:
