@@ -93,6 +93,14 @@ def test_open_vowels_are_wider_open_than_close_ones(mouth: Mouth, space: ShapeSp
     assert mean["i"] > mean["f"]
 
 
+@pytest.mark.parametrize("symbol", "fv")
+def test_lips_come_near_the_teeth(mouth: Mouth, space: ShapeSpace, symbol: str) -> None:
+    wish = said(mouth, space, row(f"a{symbol}a", 0.2), 15)
+    opened, _ = seen(space, wish)
+    assert opened[5:10].max() < 0.6 * opened[:4].min()
+    assert not wish.closed.any()
+
+
 def test_spread_vowels_are_wider_than_rounded_ones(mouth: Mouth, space: ShapeSpace) -> None:
     mean = {s: seen(space, said(mouth, space, row(s, 0.4), 10))[1].mean() for s in "iuwo"}
     assert mean["i"] > max(mean["u"], mean["w"], mean["o"]) + 0.05

@@ -22,17 +22,19 @@ from modules.media import FRAME_RATE, PAUSE, Phone
 REST_SECONDS = 0.3
 # How far a demand reaches around its phone (seconds): widths change more slowly than openings.
 GRID_RATE = 200
-OPENING_SIGMA, WIDTH_SIGMA = 0.02, 0.05
+OPENING_SIGMA, WIDTH_SIGMA = 0.012, 0.05
 # Share of the way from what is heard to what is demanded.
-OPENING_SHARE, WIDTH_SHARE = 0.8, 0.9
+OPENING_SHARE, WIDTH_SHARE = 0.9, 0.9
 # How far openings follow the distribution seen in the footage, the seconds of speech that count for half of it,
 # and by how much they may grow.
 LIVELINESS, ENOUGH_SECONDS, MOST_GAIN = 0.8, 4.0, 1.6
 # Lips leave a closure, and come to it, no faster than this quantile of the person's own speed.
-SPEED_QUANTILE = 0.95
-LEAST_SPEED = 0.06
+SPEED_QUANTILE = 0.97
+LEAST_SPEED = 0.08
 
 BILABIAL = frozenset("pbm")
+# The lower lip touches the teeth: as little open as this quantile.
+LIP_TEETH, LIP_TEETH_QUANTILE = frozenset("fvʋ"), 0.05
 # A gliding vowel is one letter, but two mouths.
 GLIDES = {"A": ("e", "ɪ"), "I": ("a", "ɪ"), "O": ("o", "ʊ"), "Q": ("ə", "ʊ"), "W": ("a", "ʊ"), "Y": ("ɔ", "ɪ")}
 
@@ -53,18 +55,18 @@ class Demand:
 DEMANDS = (
     Demand("aɑɐæ", 0.5, 1.0),
     Demand("ʌ", 0.4, 0.9),
-    Demand("ɛ", 0.35, 0.85, 0.65),
-    Demand("e", 0.25, 0.75, 0.7),
+    Demand("ɛ", 0.3, 0.8, 0.65),
+    Demand("e", 0.2, 0.65, 0.7),
     Demand("əɜɚɤ", 0.2, 0.7),
-    Demand("ɔɒ", 0.4, 0.9, 0.2),
-    Demand("oøœ", 0.25, 0.7, 0.1),
-    Demand("uʊɯ", 0.05, 0.35, 0.05),
-    Demand("wɥyʋɸβ", 0.0, 0.25, 0.05),
-    Demand("iɪɨᵻj", 0.1, 0.4, 0.75),
+    Demand("ɔɒ", 0.35, 0.85, 0.2),
+    Demand("oøœ", 0.15, 0.6, 0.1),
+    Demand("uʊɯ", 0.0, 0.25, 0.05),
+    Demand("wɥyʋɸβ", 0.0, 0.2, 0.05),
+    Demand("iɪɨᵻj", 0.0, 0.3, 0.75),
     Demand("fv", 0.0, 0.1),
-    Demand("szʦʣɕʨʥꭧ", 0.05, 0.3, 0.6),
+    Demand("szʦʣɕʨʥꭧ", 0.0, 0.35, 0.6),
     Demand("ʃʒʧʤʂʈɻɹ", 0.05, 0.35, 0.25),
-    Demand("tdnlðθɾɡkŋxhɣçʔrᵊcqɟɲɴʎ", 0.1, 0.6),
+    Demand("tdnlðθɾɡkŋxhɣçʔrᵊcqɟɲɴʎ", 0.0, 0.5),
     Demand(PAUSE, 0.0, 0.25),
 )
 _DEMAND_OF = {letter: demand for demand in DEMANDS for letter in demand.phones}
@@ -106,11 +108,11 @@ class Mouth:
         """(T, K) ``codes`` that the sound suggests at ``times`` (T,) in seconds, made to say ``phones``."""
         sounds = list(_plain(phones))
         resting = _inside(times, [p for p in sounds if p.symbol == PAUSE and p.stop - p.start >= REST_SECONDS])
-        shut = _touching(times, [p for p in sounds if p.symbol in BILABIAL])
+        shut, bitten = (_touching(times, [p for p in sounds if p.symbol in kind]) for kind in (BILABIAL, LIP_TEETH))
         gap = _measures(self._space.decode(codes))[:, 0]
         wanted = gap + OPENING_SHARE * (np.clip(gap, *self._bounds(times, sounds)) - gap)
         wanted = self._lively(wanted, ~shut & ~resting)
-        wanted = self._closing(wanted, shut | (resting & self._rests_closed))
+        wanted = self._closing(wanted, shut | (resting & self._rests_closed), bitten)
         moved = self._moved(codes, wanted, times, sounds)
         moved[resting] = self._space.rest
         return Wish(moved, shut | (resting & self._rests_closed))
@@ -118,10 +120,10 @@ class Mouth:
     def heed(self, codes: np.ndarray, times: np.ndarray, phones: Sequence[Phone]) -> Wish:
         """The same for ``phones`` that were only heard: they shut lips, hold them back and widen them, open none."""
         sounds = list(_plain(phones))
-        shut = _touching(times, [p for p in sounds if p.symbol in BILABIAL])
+        shut, bitten = (_touching(times, [p for p in sounds if p.symbol in kind]) for kind in (BILABIAL, LIP_TEETH))
         gap = _measures(self._space.decode(codes))[:, 0]
         most = self._bounds(times, sounds)[1]
-        wanted = self._closing(gap + OPENING_SHARE * np.minimum(most - gap, 0), shut)
+        wanted = self._closing(gap + OPENING_SHARE * np.minimum(most - gap, 0), shut, bitten)
         return Wish(self._moved(codes, wanted, times, sounds), shut)
 
     def _moved(self, codes: np.ndarray, wanted: np.ndarray, times: np.ndarray, sounds: list[Phone]) -> np.ndarray:
@@ -163,13 +165,14 @@ class Mouth:
     def _gap(self, quantile: float) -> float:
         return float(np.quantile(self._gaps, quantile))
 
-    def _closing(self, wanted: np.ndarray, shut: np.ndarray) -> np.ndarray:
-        """Openings that come to the closed frames and leave them as fast as this mouth does."""
-        if not shut.any():
-            return wanted
+    def _closing(self, wanted: np.ndarray, shut: np.ndarray, bitten: np.ndarray) -> np.ndarray:
+        """Openings that come to the frames of touching lips or teeth and leave them as fast as this mouth does."""
         place = np.arange(len(wanted))
-        distance = np.abs(place[:, None] - np.flatnonzero(shut)[None]).min(1)
-        return np.minimum(wanted, self._shut + self.speed * distance)
+        for touching, level in ((shut, self._shut), (bitten, self._gap(LIP_TEETH_QUANTILE))):
+            if touching.any():
+                distance = np.abs(place[:, None] - np.flatnonzero(touching)[None]).min(1)
+                wanted = np.minimum(wanted, level + self.speed * distance)
+        return wanted
 
 
 def _measures(points: np.ndarray) -> np.ndarray:
