@@ -114,6 +114,9 @@ def test_tones_change_beside_others(text: str, pinyin: str) -> None:
         ("test cn", ["test", "C N*"]),
         ("LOGO", ["logo"]),
         ("C++", ["C++"]),
+        ("ChatGPT", ["Chat", "G P T*"]),
+        ("iPhone", ["iPhone"]),
+        ("iOS", ["I O S*"]),
     ],
 )
 def test_acronyms_are_spelt_and_words_are_not(run: str, said: list[str]) -> None:

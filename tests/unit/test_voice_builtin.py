@@ -58,6 +58,7 @@ def test_prosody_follows_language_and_pitch() -> None:
     assert low.prosodies("zh") == (LOW["zh"],)
     assert high.prosodies("en") == (HIGH["en"],)
     assert low.prosodies("mixed") == (LOW["zh"], LOW["en"])
+    assert high.prosodies("mixed") == (HIGH["zh"], HIGH["en"])
     style = low.style(voice_packs(), "mixed", 40)
     packs = voice_packs()
     mean = (packs.prosody(LOW["zh"].pack, 40) + packs.prosody(LOW["en"].pack, 40)) / 2

@@ -20,6 +20,8 @@ _WORDS_IN_CAPITALS = frozenset(
 _SAID = {"json": "Jason", "wifi": "Wi-Fi", "ios": "i O S", "ok": "O K", "vs": "versus", "iqoo": "i Q O O"}
 _LONGEST_ACRONYM = 5
 _WORD = re.compile(r"[A-Za-z]+(?:['’-][A-Za-z]+)*[+#]*")
+# ChatGPT, OpenAI, MySQL: a word, then letters.
+_ACRONYM_AT_END = re.compile("([A-Za-z]*[a-z])([A-Z]{2,4})")
 _VOWEL = re.compile("[aeiouy]")
 
 
@@ -41,7 +43,10 @@ def _said(word: str) -> list[tuple[str, bool]]:
     """What is said for one written word, each with whether it is a letter."""
     other = _SAID.get(word.lower())
     if other is not None:
-        return [(part, len(part) == 1) for part in other.split()]
+        return [(part.upper() if len(part) == 1 else part, len(part) == 1) for part in other.split()]
+    tail = _ACRONYM_AT_END.fullmatch(word)
+    if tail is not None:
+        return [*_said(tail[1]), *_said(tail[2])]
     if _is_spelt(word):
         return [(letter.upper(), True) for letter in word if letter.isalpha()]
     return [(word.lower() if word.isalpha() and word.isupper() else word, False)]

@@ -54,12 +54,8 @@ class LearntVoice:
 
     def prosodies(self, language: str) -> tuple[Prosody, ...]:
         """The packs whose mean lends the prosody for a sentence in ``language``."""
-        low = self.pitch < LOW_VOICE_BELOW_HZ
-        lent = LOW if low else HIGH
-        if language == "mixed":
-            # Measured on mixed sentences: the mean is best for low voices, the Chinese pack ties for high ones.
-            return (lent["zh"], lent["en"]) if low else (lent["zh"],)
-        return (lent[language],)
+        lent = LOW if self.pitch < LOW_VOICE_BELOW_HZ else HIGH
+        return (lent["zh"], lent["en"]) if language == "mixed" else (lent[language],)
 
     def style(self, packs: VoicePacks, language: str, tokens: int) -> Floats:
         """(256,) style for a sentence of ``tokens`` symbols."""
