@@ -108,6 +108,14 @@ class TestWithWeights:
             assert np.abs(chunk.samples).max() <= 1.0
         seconds = sum(len(chunk.samples) for chunk in chunks) / engine.info.sample_rate
         assert 0.4 < seconds < 6.0
+        for chunk in chunks:
+            phones = chunk.phones
+            if phones is None:  # an engine need not know
+                continue
+            assert [phone.start for phone in phones[1:]] == pytest.approx([phone.stop for phone in phones[:-1]])
+            length = len(chunk.samples) / chunk.sample_rate
+            assert (phones[0].start, phones[-1].stop) == (0.0, pytest.approx(length, abs=1e-3))
+            assert sum(phone.symbol != media.PAUSE for phone in phones) >= 5
 
     def test_same_text_same_sound(self, enrolled: tuple[VoiceEngine, EnrolledVoice]) -> None:
         engine, voice = enrolled
