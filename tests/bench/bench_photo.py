@@ -10,6 +10,7 @@ whole way at 1080 pixels across.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -205,7 +206,7 @@ def report(results: list[Result], fps: float, work: float, out: Path) -> bool:
         "",
         f"Whole way at {WIDE} pixels across, decoding to encoding: {work:.0f} ms of processor time a frame, that is"
         f" {1000 * CORES / work:.1f} frames a second on {CORES} free cores (bar {BAR_FPS:g});"
-        f" {fps:.1f} by the clock while the bench ran.",
+        f" {fps:.1f} by the clock while the bench ran at a load of {os.getloadavg()[1]:.0f}.",
         "",
         "Mouths at 3x, 24 moments of the speech each, then faces at the ends of turn and nod and in a blink.",
         "",

@@ -36,7 +36,7 @@ REAL_FROM, REAL_TO = 0.045, 0.065
 GROWTH_FROM, GROWTH_TO = 0.8, 1.6
 # Where less shows, what shows is kept until the opening has changed by this much.
 REAL_FADE = 0.012
-REAL_REACH, CORNER_REACH = 0.06, 0.03
+REAL_REACH, CORNER_REACH = 0.1, 0.03
 # The lower lip's own rim is not drawn out with them.
 LOWER_RIM, RIM_FADE = 0.016, 0.03
 LIP_LINE = 0.006
