@@ -69,7 +69,24 @@ DEMANDS = (
     Demand("tdnlðθɾɡkŋxhɣçʔrᵊcqɟɲɴʎ", 0.0, 0.5),
     Demand(PAUSE, 0.0, 0.25),
 )
+ANYTHING = Demand("", 0.0, 1.0)
 _DEMAND_OF = {letter: demand for demand in DEMANDS for letter in demand.phones}
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """A demand in one person's eye distances; the width is that of closed lips."""
+
+    least: float
+    most: float
+    width: float | None
+
+    @classmethod
+    def of(cls, demand: Demand, gaps: np.ndarray, widths: np.ndarray) -> _Levels:
+        """From the (N,) openings and (N,) widths that the person's open mouth shows."""
+        least = float(np.quantile(gaps, demand.least)) if demand.least > 0 else 0.0
+        width = None if demand.width is None else float(np.quantile(widths, demand.width))
+        return cls(least, float(np.quantile(gaps, demand.most)), width)
 
 
 @dataclass(frozen=True)
@@ -90,15 +107,15 @@ class Mouth:
         self._space = space
         codes = space.encode(lower)
         measures = _measures(space.decode(codes))
-        self._center = measures.mean(0)
-        spread = measures - self._center
         # Codes that go with one more unit of opening at the same width, and the other way round.
-        self._directions = np.linalg.lstsq(spread, codes - codes.mean(0), rcond=None)[0]
+        self._directions = np.linalg.lstsq(measures - measures.mean(0), codes - codes.mean(0), rcond=None)[0]
         gap, width = measures.T
         speaking = gap > CLOSED if (gap > CLOSED).sum() >= 2 * FRAME_RATE else np.ones(len(gap), bool)
-        self._gaps = np.sort(gap[speaking])
+        self._gaps = gap[speaking]
         self._slope = float(np.polyfit(gap[speaking], width[speaking], 1)[0])
-        self._widths = np.sort(width[speaking] - self._slope * gap[speaking])
+        widths = width[speaking] - self._slope * gap[speaking]
+        self._levels = {demand: _Levels.of(demand, self._gaps, widths) for demand in (*DEMANDS, ANYTHING)}
+        self._teeth = float(np.quantile(self._gaps, LIP_TEETH_QUANTILE))
         steps = np.abs(np.diff(gap))[np.diff(frames) == 1]
         self.speed = max(LEAST_SPEED, float(np.quantile(steps, SPEED_QUANTILE)) if len(steps) else 0.0)
         self._shut = float(np.median(gap[gap <= CLOSED])) if (gap <= CLOSED).any() else 0.0
@@ -112,7 +129,8 @@ class Mouth:
         gap = _measures(self._space.decode(codes))[:, 0]
         wanted = gap + OPENING_SHARE * (np.clip(gap, *self._bounds(times, sounds)) - gap)
         wanted = self._lively(wanted, ~shut & ~resting)
-        wanted = self._closing(wanted, shut | (resting & self._rests_closed), bitten)
+        wanted = self._closing(wanted, bitten, self._teeth)
+        wanted = self._closing(wanted, shut | (resting & self._rests_closed), self._shut)
         moved = self._moved(codes, wanted, times, sounds)
         moved[resting] = self._space.rest
         return Wish(moved, shut | (resting & self._rests_closed))
@@ -120,10 +138,10 @@ class Mouth:
     def heed(self, codes: np.ndarray, times: np.ndarray, phones: Sequence[Phone]) -> Wish:
         """The same for ``phones`` that were only heard: they shut lips, hold them back and widen them, open none."""
         sounds = list(_plain(phones))
-        shut, bitten = (_touching(times, [p for p in sounds if p.symbol in kind]) for kind in (BILABIAL, LIP_TEETH))
+        shut = _touching(times, [p for p in sounds if p.symbol in BILABIAL])
         gap = _measures(self._space.decode(codes))[:, 0]
         most = self._bounds(times, sounds)[1]
-        wanted = self._closing(gap + OPENING_SHARE * np.minimum(most - gap, 0), shut, bitten)
+        wanted = self._closing(gap + OPENING_SHARE * np.minimum(most - gap, 0), shut, self._shut)
         return Wish(self._moved(codes, wanted, times, sounds), shut)
 
     def _moved(self, codes: np.ndarray, wanted: np.ndarray, times: np.ndarray, sounds: list[Phone]) -> np.ndarray:
@@ -135,21 +153,21 @@ class Mouth:
 
     def _bounds(self, times: np.ndarray, sounds: list[Phone]) -> tuple[np.ndarray, np.ndarray]:
         """(T,) least and (T,) most opening; lips that touch are seen to elsewhere."""
-        demands = [_DEMAND_OF.get(sound.symbol) for sound in sounds]
-        least = [0.0 if d is None else self._gap(d.least) for d in demands]
-        most = [self._gap(1.0) if d is None else self._gap(d.most) for d in demands]
+        levels, free = self._levels_of(sounds), self._levels[ANYTHING]
         return (
-            _blended(times, sounds, least, 0.0, OPENING_SIGMA),
-            _blended(times, sounds, most, self._gap(1.0), OPENING_SIGMA),
+            _blended(times, sounds, [level.least for level in levels], free.least, OPENING_SIGMA),
+            _blended(times, sounds, [level.most for level in levels], free.most, OPENING_SIGMA),
         )
 
     def _asked_width(self, times: np.ndarray, sounds: list[Phone]) -> tuple[np.ndarray, np.ndarray]:
         """(T,) how much a width is asked for, 0 to WIDTH_SHARE, and (T,) which, as if the lips were closed."""
-        demands = [_DEMAND_OF.get(sound.symbol) for sound in sounds]
-        widths = [None if d is None or d.width is None else float(np.quantile(self._widths, d.width)) for d in demands]
+        widths = [level.width for level in self._levels_of(sounds)]
         asking = _blended(times, sounds, [float(width is not None) for width in widths], 0.0, WIDTH_SIGMA)
         asked = _blended(times, sounds, [width or 0.0 for width in widths], 0.0, WIDTH_SIGMA)
         return WIDTH_SHARE * asking, asked / np.maximum(asking, 1e-6)
+
+    def _levels_of(self, sounds: list[Phone]) -> list[_Levels]:
+        return [self._levels[_DEMAND_OF.get(sound.symbol, ANYTHING)] for sound in sounds]
 
     def _lively(self, wanted: np.ndarray, speaking: np.ndarray) -> np.ndarray:
         """Openings with the mean and the spread that they have in life: bounds from all sides make a mumbler."""
@@ -162,17 +180,12 @@ class Mouth:
         lively = wanted + strength * (self._gaps.mean() + gain * (wanted - mean) - wanted)
         return np.maximum(lively, 0.0)
 
-    def _gap(self, quantile: float) -> float:
-        return float(np.quantile(self._gaps, quantile))
-
-    def _closing(self, wanted: np.ndarray, shut: np.ndarray, bitten: np.ndarray) -> np.ndarray:
-        """Openings that come to the frames of touching lips or teeth and leave them as fast as this mouth does."""
-        place = np.arange(len(wanted))
-        for touching, level in ((shut, self._shut), (bitten, self._gap(LIP_TEETH_QUANTILE))):
-            if touching.any():
-                distance = np.abs(place[:, None] - np.flatnonzero(touching)[None]).min(1)
-                wanted = np.minimum(wanted, level + self.speed * distance)
-        return wanted
+    def _closing(self, wanted: np.ndarray, touching: np.ndarray, level: float) -> np.ndarray:
+        """Openings that come down to ``level`` where lips or teeth touch, and leave it, as fast as this mouth does."""
+        if not touching.any():
+            return wanted
+        distance = np.abs(np.arange(len(wanted))[:, None] - np.flatnonzero(touching)[None]).min(1)
+        return np.minimum(wanted, level + self.speed * distance)
 
 
 def _measures(points: np.ndarray) -> np.ndarray:
