@@ -64,7 +64,8 @@ SPEEDS = (0.9, 1.0, 1.1)
 STREAM_SECONDS = 28.0
 GAPS = (0.15, 0.8)
 SILENCE = GROUPS[0]
-RIDGE = 30.0
+# Strong: the map is for voices and rooms that it has not heard.
+RIDGE = 300.0
 
 
 @dataclass(frozen=True)

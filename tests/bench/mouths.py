@@ -17,7 +17,7 @@ from modules.face.geometry import eye_distance
 
 ZOOM, COLUMNS = 3, 6
 # Of a tile, in eye distances.
-WIDTH, HEIGHT = 0.95, 0.72
+WIDTH, HEIGHT = 0.88, 0.64
 # A sheet is kept under about 400 kB.
 LARGEST, QUALITIES = 400_000, (88, 82, 76, 70, 62)
 

@@ -17,7 +17,7 @@ from modules.avatar.builtin.warp import Box
 from modules.errors import StudioError
 
 MODEL = "model.npz"
-VERSION = 6
+VERSION = 7
 # Between closed and just open the eye sees a step: as much as this opening (eye distances) elsewhere.
 CLOSURE_STEP = 0.15
 

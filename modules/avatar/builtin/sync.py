@@ -17,8 +17,8 @@ SHIFTS = np.arange(-0.4, 0.4001, 0.02)
 SLOW_SECONDS = 0.4
 # Lips are seen this long after the phone that they form is heard to begin (two clips agree on it within 10 ms).
 USUAL_LAG = 0.04
-# Nobody sees less than this, and it may be the ruler's error.
-SEEN = 0.04
+# Hardly anybody sees less than this, and it may be the ruler's error.
+SEEN = 0.06
 # A peak counts when it is this high, and this far above what lies more than a syllable away.
 LEAST_CORRELATION, LEAST_LEAD, SYLLABLE = 0.2, 0.1, 0.12
 
