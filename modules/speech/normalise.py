@@ -61,7 +61,7 @@ def normalise(text: str, language: str) -> str:
     flat = re.sub(r"\s+", " ", unicodedata.normalize("NFC", text)).strip()
     if language not in ("zh", "mixed"):
         return flat
-    spoken: str = _transducer("zh").normalize(_before(flat))
+    spoken: str = _transducer("zh").normalize(_before(_simplified(flat)))
     return spoken.strip()
 
 
@@ -69,6 +69,14 @@ def english_numbers(text: str) -> str:
     """English ``text`` with its numbers, dates and money in words, as a listener could have written it too."""
     words: str = _transducer("en").normalize(text)
     return words
+
+
+def _simplified(text: str) -> str:
+    """Traditional characters as simplified ones, which the dictionaries of readings know; no word is changed."""
+    import zhconv
+
+    converted: str = zhconv.convert(text, "zh-hans")
+    return converted
 
 
 def _before(text: str) -> str:

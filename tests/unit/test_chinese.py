@@ -8,6 +8,7 @@ import pytest
 
 from modules.voice_clone.builtin import chinese, latin, polyphones, tones
 from modules.voice_clone.builtin.polyphones import Place
+from tests.bench.bench_reading import BAR, SETS, score_of
 
 
 def reading(text: str) -> str:
@@ -121,3 +122,9 @@ def test_tones_change_beside_others(text: str, pinyin: str) -> None:
 )
 def test_acronyms_are_spelt_and_words_are_not(run: str, said: list[str]) -> None:
     assert [" ".join(part.words) + "*" * part.spelt for part in latin.parse(run)] == said
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_sentences_with_a_key_are_read_as_the_bench_demands(name: str) -> None:
+    score = score_of(SETS[name])
+    assert score.right >= BAR, score.wrong
