@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -119,6 +121,17 @@ def test_the_mouth_rests_in_long_pauses_and_not_in_short_ones(mouth: Mouth, spac
     assert long.closed[10:20].all()
     short = said(mouth, space, [*row("a", 0.4), *row(PAUSE, 0.2, 0.4), *row("a", 0.4, 0.6)], 25)
     assert not short.closed.any()
+
+
+def test_a_mouth_that_rests_open_is_left_open_in_pauses(lower: np.ndarray, space: ShapeSpace) -> None:
+    rest = space.encode(faces(np.array([0.05]), np.array([0.6])))[0]
+    agape = dataclasses.replace(space, rest=rest)
+    mouth = Mouth(agape, lower, np.arange(FRAMES))
+    wish = said(mouth, agape, [*row("a", 0.4), *row(PAUSE, 0.4, 0.4), *row("a", 0.4, 0.8)], 30)
+    opened, _ = seen(agape, wish)
+    assert opened[10:20] == pytest.approx(np.full(10, 0.05), abs=5e-3)
+    assert np.abs(np.diff(opened)).max() < mouth.speed * 1.1
+    assert not wish.closed.any()
 
 
 def test_without_demands_the_sound_is_followed(mouth: Mouth, space: ShapeSpace, lower: np.ndarray) -> None:

@@ -119,7 +119,7 @@ class Mouth:
         steps = np.abs(np.diff(gap))[np.diff(frames) == 1]
         self.speed = max(LEAST_SPEED, float(np.quantile(steps, SPEED_QUANTILE)) if len(steps) else 0.0)
         self._shut = float(np.median(gap[gap <= CLOSED])) if (gap <= CLOSED).any() else 0.0
-        self._rests_closed = bool(_measures(space.decode(space.rest[None]))[0, 0] < CLOSED)
+        self._rest = max(0.0, float(_measures(space.decode(space.rest[None]))[0, 0]))
 
     def follow(self, codes: np.ndarray, times: np.ndarray, phones: Sequence[Phone]) -> Wish:
         """(T, K) ``codes`` that the sound suggests at ``times`` (T,) in seconds, made to say ``phones``."""
@@ -130,10 +130,11 @@ class Mouth:
         wanted = gap + OPENING_SHARE * (np.clip(gap, *self._bounds(times, sounds)) - gap)
         wanted = self._lively(wanted, ~shut & ~resting)
         wanted = self._closing(wanted, bitten, self._teeth)
-        wanted = self._closing(wanted, shut | (resting & self._rests_closed), self._shut)
+        wanted = self._closing(wanted, resting, self._rest)
+        wanted = self._closing(wanted, shut, self._shut)
         moved = self._moved(codes, wanted, times, sounds)
         moved[resting] = self._space.rest
-        return Wish(moved, shut | (resting & self._rests_closed))
+        return Wish(moved, shut | (resting & (self._rest < CLOSED)))
 
     def heed(self, codes: np.ndarray, times: np.ndarray, phones: Sequence[Phone]) -> Wish:
         """The same for ``phones`` that were only heard: they shut lips, hold them back and widen them, open none."""
