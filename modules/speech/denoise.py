@@ -21,19 +21,24 @@ QUIETEST_SHARE = 5
 def signal_to_noise(sound: Floats, sample_rate: int, speech: list[Span]) -> float:
     """Ratio of speech to noise in dB, at most 60.
 
-    The noise is what lies outside ``speech``; where there is hardly anything, the quietest moments.
+    The noise is the usual level outside ``speech``: the median, because echoes of the voice and breaths are
+    there too. Where there is hardly anything outside, it is the quietest moments of all.
     """
     outside = np.ones(len(sound), bool)
     for span in speech:
         outside[round(span.start * sample_rate) : round(span.stop * sample_rate)] = False
     voice = float((cut(sound, sample_rate, speech) ** 2).mean())
     if outside.sum() >= LEAST_SILENCE_SECONDS * sample_rate:
-        noise = float((sound[outside] ** 2).mean())
+        noise = float(np.median(_powers(sound[outside], sample_rate)))
     else:
-        frame = sample_rate // 50
-        power = (sound[: len(sound) // frame * frame].reshape(-1, frame) ** 2).mean(1)
-        noise = float(np.percentile(power, QUIETEST_SHARE))
+        noise = float(np.percentile(_powers(sound, sample_rate), QUIETEST_SHARE))
     return float(min(HIGHEST_DB, 10 * np.log10(max(voice - noise, 1e-12) / max(noise, 1e-12))))
+
+
+def _powers(sound: Floats, sample_rate: int) -> Floats:
+    """Mean square of every 20 ms."""
+    frame = sample_rate // 50
+    return np.asarray((sound[: len(sound) // frame * frame].reshape(-1, frame) ** 2).mean(1), np.float32)
 
 
 def denoise(sound: Floats) -> Floats:

@@ -43,8 +43,9 @@ FORGIVEN_LETTERS = 3
 MISSED_LETTERS = 4
 ADDED_LETTERS = 5
 # A token of Whisper takes at most this long at speed 1, and so much longer for each of its letters of sound.
-TOKEN_SECONDS = 0.55
+TOKEN_SECONDS = 0.5
 LETTER_SECONDS = 0.03
+_SIGN = re.compile(r"[%‰°$€£¥+=&@#]")
 _VOWELS = re.compile(r"[aeiouy]+")
 
 
@@ -161,7 +162,8 @@ def _is_unexplained(heard: Heard, sound: Floats, language: str, speed: float) ->
     for token in heard.tokens:
         span = slice(round(token.start / soundness.FRAME_SECONDS), round(token.stop / soundness.FRAME_SECONDS))
         seconds = float(loud[span].sum()) * soundness.FRAME_SECONDS * speed
-        if seconds > TOKEN_SECONDS:
+        # A sign such as % is read as a word of unknown length.
+        if seconds > TOKEN_SECONDS and not _SIGN.search(token.text):
             letters = sum(len(unit.sound) for unit in units(token.text, language))
             if seconds > TOKEN_SECONDS + letters * LETTER_SECONDS:
                 return True

@@ -14,10 +14,11 @@ FRAME_SECONDS = 0.02
 INAUDIBLE = 0.003
 # Levels are in dB against the speech itself: the RMS of its audible frames.
 QUIET_DB = -34.0
-LOUD_DB = -25.0
+# The body of speech; breath, reverberation and the tail of a word stay below.
+LOUD_DB = -12.0
 LONGEST_PAUSE = 1.2
-# Seconds of sound, pauses not counted, that one syllable may take at speed 1.
-SYLLABLE_SECONDS = (0.06, 0.6)
+# Seconds of the body of speech that one syllable may take at speed 1.
+SYLLABLE_SECONDS = (0.05, 0.4)
 # Samples at the rail one after another: a wave that is merely loud touches it in single samples.
 RAIL = 0.985
 CLIPPED_RUN = 4
@@ -51,11 +52,10 @@ def faults(sound: Floats, rate: int, syllables: int, speed: float = 1.0) -> tupl
     speech = float(np.sqrt((rms[audible] ** 2).mean()))
     levels = _decibels(rms, speech)
     first, *_, last = np.flatnonzero(audible)[[0, -1]]
-    loud = levels[first : last + 1] > QUIET_DB
-    per_syllable = loud.sum() * FRAME_SECONDS * speed / syllables if syllables else None
+    per_syllable = (levels > LOUD_DB).sum() * FRAME_SECONDS * speed / syllables if syllables else None
     found = {
         "clipped": _is_clipped(sound),
-        "pause": _longest_run(~loud) * FRAME_SECONDS > LONGEST_PAUSE,
+        "pause": _longest_run(levels[first : last + 1] < QUIET_DB) * FRAME_SECONDS > LONGEST_PAUSE,
         "fast": per_syllable is not None and per_syllable < SYLLABLE_SECONDS[0],
         "slow": per_syllable is not None and per_syllable > SYLLABLE_SECONDS[1],
         "hole": _has_hole(sound, rate, speech),
@@ -66,7 +66,7 @@ def faults(sound: Floats, rate: int, syllables: int, speed: float = 1.0) -> tupl
 
 
 def loud_frames(sound: Floats, rate: int) -> Flags:
-    """Which frames of FRAME_SECONDS hold the body of speech; pauses and closures do not."""
+    """Which frames of FRAME_SECONDS hold the body of speech."""
     rms = np.sqrt((_frames(sound, rate) ** 2).mean(axis=1))
     speech = np.sqrt((rms[rms > INAUDIBLE] ** 2).mean()) if (rms > INAUDIBLE).any() else 1.0
     return _decibels(rms, float(speech)) > LOUD_DB
