@@ -192,7 +192,7 @@ def test_a_mouth_takes_on_the_motion_blur_of_its_frame() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
     mouth = cv2.GaussianBlur(noise, (0, 0), 1.0)
     base = blurred_along(mouth, 2.5)
-    made = softened(mouth, base, np.ones((30, 40), np.float32), 165.0)
+    made = softened(mouth, base, np.ones((30, 40), np.float32), 165.0, np.array([12.0, 12.0]))
 
     def detail(picture: np.ndarray, axis: int) -> float:
         return float((np.diff(picture.astype(np.float64), axis=axis) ** 2).mean())
@@ -206,4 +206,15 @@ def test_a_mouth_takes_on_the_motion_blur_of_its_frame() -> None:
 def test_a_mouth_in_a_sharp_frame_stays_as_it_is() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
     mouth = cv2.GaussianBlur(noise, (0, 0), 1.0)
-    np.testing.assert_array_equal(softened(mouth, noise, np.ones((30, 40), np.float32), 165.0), mouth)
+    skin, fast = np.ones((30, 40), np.float32), np.array([20.0, 20.0])
+    np.testing.assert_array_equal(softened(mouth, noise, skin, 165.0, fast), mouth)
+
+
+def test_smooth_skin_on_a_still_head_is_not_taken_for_blur() -> None:
+    mouth = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    base, skin = np.full_like(mouth, 128), np.ones((30, 40), np.float32)
+    np.testing.assert_array_equal(softened(mouth, base, skin, 165.0, np.array([1.0, 0.5])), mouth)
+    # It moves along x only, so it is blurred along x only, and not without end.
+    along = blurred_along(mouth, 10 / np.sqrt(12)).astype(int)
+    made = softened(mouth, base, skin, 165.0, np.array([10.0, 0.0]))
+    assert np.abs(made.astype(int) - along)[:, 20:-20].mean() < 3

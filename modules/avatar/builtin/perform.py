@@ -110,8 +110,8 @@ class PersonPerformance:
             Source(person.crops[unit], person.points[unit], share)
             for unit, share in zip(planned.blend.units, planned.blend.shares, strict=True)
         ]
-        base = person.crops[planned.base]
-        return *draw_mouth(base, person.points[planned.base], planned.goal, sources, box), box
+        base, points = person.crops[planned.base], person.points[planned.base]
+        return *draw_mouth(base, points, person.speed[planned.base], planned.goal, sources, box), box
 
 
 class PreviewPerformance:

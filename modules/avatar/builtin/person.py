@@ -15,6 +15,7 @@ from modules.avatar.builtin.selection import OPENING_WEIGHT, Units
 from modules.avatar.builtin.shapes import CLOSED, FaceShapes, ShapeSpace, face_shapes, opening
 from modules.avatar.builtin.warp import Box
 from modules.errors import StudioError
+from modules.face import landmarks as at
 
 MODEL = "model.npz"
 VERSION = 7
@@ -82,6 +83,7 @@ class LoadedPerson:
         self.boxes: list[Box] = mouth_boxes(self.shapes, *model.size.tolist())[0]
         self.lower = self.shapes.lower
         self.pose = self.shapes.motion.angles()
+        self.speed = _speed(self.shapes, self.frames)
         codes = self.space.encode(self.lower)
         self._code_scale = 1 / self.space.deviation[0]
         self._open_scale = OPENING_WEIGHT / max(float(opening(self.lower).std()), 1e-6)
@@ -92,3 +94,12 @@ class LoadedPerson:
         """(T, K + 1) what unit selection compares, for (T, K) codes and (T,) openings."""
         felt = openings + CLOSURE_STEP * (1 - np.exp(-openings / CLOSED))
         return np.concatenate([codes * self._code_scale, felt[:, None] * self._open_scale], axis=1)
+
+
+def _speed(shapes: FaceShapes, frames: np.ndarray) -> np.ndarray:
+    """(N, 2) pixels a frame that the mouth moves along x and y because the head does."""
+    mouth = shapes.reference[list(at.LIPS)].mean(0)
+    place = shapes.motion.to_picture(np.tile(mouth, (len(frames), 1, 1)), np.arange(len(frames)))[:, 0, :2]
+    steps = np.abs(np.diff(place, axis=0)) * (np.diff(frames) == 1)[:, None]
+    still = np.zeros((1, 2))
+    return np.maximum(np.concatenate([still, steps]), np.concatenate([steps, still]))

@@ -5,34 +5,43 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-# The least blur that is seen and the most that happens (sigma in eye distances).
-LEAST, MOST = 0.0045, 0.04
+# The least blur that is seen (sigma in eye distances), and the most that a movement of one pixel a frame makes: an
+# exposure of the whole frame smears it evenly over its way.
+LEAST, MOST = 0.0045, 12**-0.5
 # Of this much of the fine detail and more, no difference is seen.
 ENOUGH = 0.85
 
 
-def softened(mouth: np.ndarray, base: np.ndarray, skin: np.ndarray, eyes: float) -> np.ndarray:
+def softened(mouth: np.ndarray, base: np.ndarray, skin: np.ndarray, eyes: float, speed: np.ndarray) -> np.ndarray:
     """``mouth`` ((h, w, 3) uint8) blurred along x and y until its skin has no more detail than that of ``base``.
 
-    skin: (h/4, w/4) float weights of the places where both show the same; eyes: eye distance in pixels.
+    skin: (h/4, w/4) float weights of the places where both show the same; eyes: eye distance in pixels;
+    speed: (2,) pixels a frame that the base's head moves along x and y. No more blur is given than that explains:
+    a laugh stretches skin smooth without any.
     """
+    most = MOST * np.abs(speed)
+    if most.max() < LEAST * eyes:
+        return mouth
     weight = cv2.resize(skin, (base.shape[1], base.shape[0]), interpolation=cv2.INTER_LINEAR)
     grey, wanted = (cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).astype(np.float32) for picture in (mouth, base))
-    across, down = _blur(grey, ENOUGH * _detail(wanted, weight), weight, eyes)
+    across, down = _blur(grey, ENOUGH * _detail(wanted, weight), weight, most, eyes).tolist()
     if across == down == 0:
         return mouth
     return _blurred(mouth, across, down)
 
 
-def _blur(grey: np.ndarray, wanted: np.ndarray, weight: np.ndarray, eyes: float) -> tuple[float, float]:
-    """Sigmas along x and y, in pixels, that leave ``grey`` the ``wanted`` detail (2,).
+def _blur(grey: np.ndarray, wanted: np.ndarray, weight: np.ndarray, most: np.ndarray, eyes: float) -> np.ndarray:
+    """(2,) sigmas along x and y, in pixels, that leave ``grey`` the ``wanted`` detail (2,); at most ``most`` (2,).
 
     Blur along one axis takes detail along both, so the axis with more to lose goes first, step by step.
     """
     variance = np.zeros(2)
     detail = _detail(grey, weight)
-    while (excess := detail / np.maximum(wanted, 1e-6)).max() > 1 and variance.max() < (MOST * eyes) ** 2:
+    while True:
+        excess = np.where(variance < most**2, detail / np.maximum(wanted, 1e-6), 0.0)
         axis = int(excess.argmax())
+        if excess[axis] <= 1:
+            return np.minimum(np.sqrt(variance), most)
         step = max(variance[axis], (LEAST * eyes) ** 2)
         grey = _blurred(grey, *(np.sqrt(step) * (np.arange(2) == axis)))
         after = _detail(grey, weight)
@@ -40,8 +49,6 @@ def _blur(grey: np.ndarray, wanted: np.ndarray, weight: np.ndarray, eyes: float)
         reached = (detail[axis] - wanted[axis]) / max(detail[axis] - after[axis], 1e-9)
         variance[axis] += step * min(reached, 1.0)
         detail = after
-    across, down = np.sqrt(variance).tolist()
-    return across, down
 
 
 def _blurred(picture: np.ndarray, across: float, down: float) -> np.ndarray:

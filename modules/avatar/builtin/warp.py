@@ -161,11 +161,12 @@ def sample(crop: Crop, map_x: np.ndarray, map_y: np.ndarray) -> np.ndarray:
 
 
 def draw_mouth(
-    base: Crop, base_points: np.ndarray, goal: np.ndarray, sources: list[Source], box: Box
+    base: Crop, base_points: np.ndarray, speed: np.ndarray, goal: np.ndarray, sources: list[Source], box: Box
 ) -> tuple[np.ndarray, np.ndarray]:
     """The part ``box`` of a frame with its lower face moved to ``goal`` and filled from ``sources``.
 
-    base: crop of the frame, larger than ``box``; base_points (478, 2) its landmarks; goal (116, 2) where
+    base: crop of the frame, larger than ``box``; base_points (478, 2) its landmarks;
+    speed (2,) how far it moves within a frame; goal (116, 2) where
     the LOWER points shall be; all in frame pixels. Returns (h, w, 3) uint8 BGR and its (h, w) uint8 mask.
     """
     eyes = float(np.linalg.norm(base_points[at.EYE_OUTER_LEFT] - base_points[at.EYE_OUTER_RIGHT]))
@@ -185,7 +186,7 @@ def draw_mouth(
     if len(sources) > 1:
         mouth = _faded(mouth, sample(sources[1].crop, *maps[2]), sources[0].share, moved, box)
     inside, lips = _masks(moved, box, eyes)
-    mouth = softened(mouth, background, inside * (1 - lips), eyes)
+    mouth = softened(mouth, background, inside * (1 - lips), eyes, speed)
     tint = _color_offset(background, mouth, inside, lips, eyes)
     share = cv2.resize(inside, (box.width, box.height), interpolation=cv2.INTER_LINEAR)[..., None]
     blended = background + (mouth.astype(np.float32) + tint - background) * share
