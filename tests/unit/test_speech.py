@@ -124,6 +124,48 @@ def test_two_speakers_are_noticed() -> None:
     assert found.centres.max() > 20
 
 
+@pytest.mark.parametrize(
+    ("clips", "alone"),
+    [
+        (("talk_man_20s.mp4",), True),
+        (("talk_woman_10s.mp4",), True),
+        (("speech_zh_man_10s.wav",), True),
+        (("speech_en_a.wav",), True),
+        (("talk_man_20s.mp4", "talk_woman_10s.mp4"), False),
+        (("speech_zh_man_10s.wav", "talk_man_20s.mp4"), False),
+    ],
+)
+@pytest.mark.slow
+def test_two_people_in_a_clip_are_told_from_a_lively_one(
+    shared_media: Path | None, clips: tuple[str, ...], alone: bool
+) -> None:
+    if shared_media is None or not (ROOT / "models" / "resemblyzer").is_dir():
+        pytest.skip("needs the shared clips and the weights")
+    import torch
+
+    from modules.speech.speaker import load_speaker_encoder
+    from modules.speech.vad import cut, find_speech
+
+    encoder = load_speaker_encoder(ROOT / "models" / "resemblyzer")
+
+    def embed(sound: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return encoder(torch.from_numpy(np.ascontiguousarray(sound))).numpy()
+
+    sound = np.concatenate([media.read_sound(shared_media / clip, 24000, duration=10.0) for clip in clips])
+    speech = find_speech(media.resample(sound, 24000, 16000))
+    assert likeness(cut(sound, 24000, speech), 24000, speech, embed).one_speaker == alone
+
+
+def test_echoes_in_the_pauses_are_no_noise() -> None:
+    # Speech, then its echo dying away, then quiet: the usual pause counts, not its loudest moment.
+    chance = np.random.default_rng(0)
+    fading = np.exp(-np.arange(96000) / 6000)
+    sound = np.concatenate([np.ones(96000), fading]) * chance.standard_normal(192000) * 0.1
+    sound += 0.001 * chance.standard_normal(192000)
+    assert signal_to_noise(sound.astype(np.float32), 48000, [Span(0.0, 2.0)]) > 35
+
+
 def test_traditional_becomes_simplified() -> None:
     assert simplified("後來還有頭髮") == "后来还有头发"
 

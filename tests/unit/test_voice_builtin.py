@@ -96,7 +96,7 @@ def test_views_are_what_they_say() -> None:
     kept = band(low + high, 900.0, 12000.0)
     assert float(kept @ high) / 12000 > 0.9 and abs(float(kept @ low)) / 12000 < 0.1
     fast = played(low, 1.2).numpy()
-    assert len(fast) == 20000
+    assert len(fast) == pytest.approx(20000, abs=30)
     assert np.abs(np.fft.rfft(fast)).argmax() * 24000 / len(fast) == pytest.approx(240.0, abs=2.0)
     assert np.abs(fast).max() == pytest.approx(1.0, abs=0.05)
 
@@ -109,7 +109,7 @@ def test_a_voice_that_is_not_understood_is_not_kept() -> None:
 
     class Learner:
         def say(self, timbre: np.ndarray, phrase: object) -> tuple[np.ndarray, float]:
-            return np.full(2400, (timbre[0] + 1) / 10, np.float32), distances[float(timbre[0])]
+            return np.sin(np.arange(2400, dtype=np.float32)), distances[float(timbre[0])]
 
     def listener(clear: list[float]) -> object:
         heard = iter(clear)

@@ -19,14 +19,17 @@ ROOT = Path(__file__).resolve().parents[3]
 POLL_SECONDS = 0.3
 
 
-def enrol_in_child(timbre: Path, models_dir: Path, folder: Path, threads: int, progress: Progress) -> None:
+def enrol_in_child(
+    timbre: Path, models_dir: Path, folder: Path, threads: int, progress: Progress, seed: int = 0
+) -> None:
     """Learn the voice in ``timbre`` (WAV) into ``folder``; raises what the child reports, or Cancelled.
 
+    seed: of the random crops; the benchmark varies it to see how much they matter.
     A child that dies without a word raises StudioError('enrolment_failed').
     """
     words = [sys.executable, "-m", "modules.voice_clone.builtin.enrolment"]
     words += ["--timbre", str(timbre.resolve()), "--models-dir", str(models_dir.resolve())]
-    words += ["--folder", str(folder.resolve()), "--threads", str(threads)]
+    words += ["--folder", str(folder.resolve()), "--threads", str(threads), "--seed", str(seed)]
     # Threads that wait must sleep: where other work shares the cores, spinning doubles the time.
     environment = {**os.environ, "PYTHONUTF8": "1", "OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
     with tempfile.TemporaryFile("w+", encoding="utf-8") as complaints:

@@ -223,11 +223,11 @@ class Learner:
         self._target = target
         self._bands = recorded_bands(target.spectrum)
 
-    def learn(self, start: Floats, phrases: list[SpokenText], progress: Progress) -> dict[int, Floats]:
+    def learn(self, start: Floats, phrases: list[SpokenText], seed: int, progress: Progress) -> dict[int, Floats]:
         """Timbres after each of CHECKPOINTS steps, from ``start`` (128,)."""
         import torch
 
-        chance = np.random.default_rng(0)
+        chance = np.random.default_rng(seed)
         anchor = torch.from_numpy(start)[None]
         timbre = anchor.clone().requires_grad_(True)
         optimiser = torch.optim.Adam([timbre], lr=RATE)
@@ -302,8 +302,8 @@ def accepted(
     return start
 
 
-def enrol(speech: Floats, models_dir: Path, threads: int, progress: Progress) -> LearntVoice:
-    """Learn the voice in ``speech`` (24 kHz, one person, only speech)."""
+def enrol(speech: Floats, models_dir: Path, threads: int, seed: int, progress: Progress) -> LearntVoice:
+    """Learn the voice in ``speech`` (24 kHz, one person, only speech). seed: of the random crops."""
     import torch
 
     from modules.speech.speaker import load_speaker_encoder
@@ -326,7 +326,7 @@ def enrol(speech: Floats, models_dir: Path, threads: int, progress: Progress) ->
     network.forget_text_half()
     progress.at(READ_UNTIL)
     learner = Learner(network, encoder, meter, target)
-    timbres = learner.learn(start, phrases, progress.part(READ_UNTIL, STEPS_UNTIL))
+    timbres = learner.learn(start, phrases, seed, progress.part(READ_UNTIL, STEPS_UNTIL))
     candidates = [*(timbres[step] for step in sorted(timbres, reverse=True)), start]
     listener = Listener(models_dir, threads)
     best = accepted(learner, candidates, held_out, listener, progress.part(STEPS_UNTIL, 1.0))
@@ -340,6 +340,7 @@ def main(words: list[str]) -> int:
     parser.add_argument("--models-dir", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(words)
 
     def say(**line: object) -> None:
@@ -348,7 +349,7 @@ def main(words: list[str]) -> int:
     try:
         speech = media.read_sound(given.timbre, SAMPLE_RATE)
         progress = Progress(lambda fraction, _: say(progress=fraction))
-        enrol(speech, given.models_dir, given.threads, progress).save(given.folder)
+        enrol(speech, given.models_dir, given.threads, given.seed, progress).save(given.folder)
     except StudioError as error:
         say(error=error.to_dict())
         return 1
