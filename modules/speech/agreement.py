@@ -47,8 +47,8 @@ class Unit:
 class Agreement:
     """score: from 1, all heard as asked, to 0, nothing; wrong_letters: how many letters of sound cost it that.
 
-    missed, added: the longest stretch that was asked and not heard, or heard and not asked, as written;
-    missed_letters, added_letters: their length in letters of sound.
+    missed, added: what most was asked and not heard, or heard and not asked, in one place, as written;
+    missed_letters, added_letters: by how many letters of sound that place is too short, or too long.
     """
 
     score: float
@@ -107,11 +107,17 @@ def compare(asked: str, heard: str, language: str) -> Agreement:
         return Agreement(1.0)
     # Every unit of English is Latin: nothing to be lenient about.
     cost, steps = _align(wanted, got, 1.0 if language == "en" else MISHEARD_LATIN)
-    missed = _longest(_stretches(wanted, ((s.asked, s.asked_stop, s.heard == s.heard_stop) for s in steps)))
-    added = _longest(_stretches(got, ((s.heard, s.heard_stop, s.asked == s.asked_stop) for s in steps)))
-    return Agreement(
-        max(0.0, 1.0 - cost / letters), cost, _written(missed), _written(added), len(_sound(missed)), len(_sound(added))
-    )
+    regions: list[tuple[list[Unit], list[Unit], list[Unit], list[Unit]]] = []
+    for region in _regions(steps, wanted, got):
+        there = wanted[region[0].asked : region[-1].asked_stop]
+        instead = got[region[0].heard : region[-1].heard_stop]
+        left_out = [u for s in region if s.heard == s.heard_stop for u in wanted[s.asked : s.asked_stop]]
+        put_in = [u for s in region if s.asked == s.asked_stop for u in got[s.heard : s.heard_stop]]
+        regions.append((there, instead, left_out, put_in))
+    missed, missed_letters = _most_lost((there, instead, out) for there, instead, out, _ in regions)
+    added, added_letters = _most_lost((instead, there, put_in) for there, instead, _, put_in in regions)
+    score = max(0.0, 1.0 - cost / letters)
+    return Agreement(score, cost, _written(missed), _written(added), missed_letters, added_letters)
 
 
 def _align(wanted: Sequence[Unit], got: Sequence[Unit], latin: float) -> tuple[float, list[_Step]]:
@@ -160,19 +166,29 @@ def _cost(step: _Step, wanted: Sequence[Unit], got: Sequence[Unit], latin: float
     return wrong + MERGE_COST * merged
 
 
-def _stretches(row: Sequence[Unit], steps: Iterable[tuple[int, int, bool]]) -> Iterator[list[Unit]]:
-    """Neighbouring units of ``row`` whose steps (first, last, alone) say that they stand alone."""
-    for alone, run in groupby((step for step in steps if step[0] < step[1]), key=lambda step: step[2]):
-        if alone:
-            yield [unit for first, last, _ in run for unit in row[first:last]]
+def _regions(steps: Iterable[_Step], wanted: Sequence[Unit], got: Sequence[Unit]) -> Iterator[list[_Step]]:
+    """Neighbouring steps that were not heard exactly as asked, between steps that were."""
+
+    def exact(step: _Step) -> bool:
+        return _sound(wanted[step.asked : step.asked_stop]) == _sound(got[step.heard : step.heard_stop])
+
+    for agrees, run in groupby(steps, key=exact):
+        if not agrees:
+            yield [*run]
+
+
+def _most_lost(regions: Iterable[tuple[list[Unit], list[Unit], list[Unit]]]) -> tuple[list[Unit], int]:
+    """Of (units there, units instead, units that have nothing instead): what the worst region lost, and its letters."""
+    worst: tuple[list[Unit], int] = ([], 0)
+    for there, instead, alone in regions:
+        lost = len(_sound(there)) - len(_sound(instead))
+        if lost > worst[1]:
+            worst = (alone or there, lost)
+    return worst
 
 
 def _sound(row: Sequence[Unit]) -> str:
     return "".join(unit.sound for unit in row)
-
-
-def _longest(stretches: Iterable[list[Unit]]) -> list[Unit]:
-    return max(stretches, key=lambda stretch: len(_sound(stretch)), default=[])
 
 
 def _written(row: Sequence[Unit]) -> str:

@@ -30,6 +30,7 @@ sys.path.insert(0, str(ROOT))
 from modules import media  # noqa: E402
 from modules.media import AudioChunk  # noqa: E402
 from modules.progress import Progress  # noqa: E402
+from modules.speech import soundness  # noqa: E402
 from modules.speech.extract import CLIP, TIMBRE, extract  # noqa: E402
 from modules.speech.listen_back import Listener, Verdict  # noqa: E402
 from modules.voice_clone.base import EnrolledVoice, Reference  # noqa: E402
@@ -45,7 +46,7 @@ HIT_BAR = 0.85
 COST_BAR = 0.2
 LEFT_OUT_SECONDS = 0.45
 TWICE_SECONDS = 0.8
-CUT_SECONDS = 0.5
+CUT_SECONDS = 0.4
 BURST_SECONDS = 0.3
 HOLE_SECONDS = 0.06
 
@@ -98,7 +99,9 @@ def damages(sound: Floats, rate: int, random: np.random.Generator) -> Iterator[t
     yield "a piece left out", np.concatenate([sound[:start], sound[left_out:]])
     twice = quiet(start / rate + TWICE_SECONDS)
     yield "a piece said twice", np.concatenate([sound[:twice], sound[start:]])
-    end = len(sound) - round(CUT_SECONDS * rate)
+    # Back from the end of the body of speech: a clone may have a long tail.
+    spoken = np.flatnonzero(soundness.loud_frames(sound, rate))[-1] * soundness.FRAME_SECONDS
+    end = round((spoken - CUT_SECONDS) * rate)
     yield "end cut off", sound[:end]
     faded = sound[:end].copy()
     faded[-round(0.03 * rate) :] *= np.linspace(1, 0, round(0.03 * rate), dtype=np.float32)
