@@ -51,6 +51,21 @@ def test_chinese_has_tones_and_words() -> None:
     assert letters.strip() == "ta↘ʨja→ xau↓, xwa→ni↗ŋ."
 
 
+@pytest.mark.parametrize(
+    ("text", "letters"),
+    [
+        ("玩儿", "waɚ↗"),
+        ("小孩儿", "ɕjau↓xaɚ↗"),
+        ("没事儿", "mei↗ʂɚ↘"),
+        ("花儿", "xwaɚ→"),
+        ("公园儿", "kʊ→ŋɥaɚ↗"),
+        ("胡同儿", "xu↗tʰʊ↘ŋɚ"),
+    ],
+)
+def test_a_retroflex_ending_curls_its_syllable(text: str, letters: str) -> None:
+    assert mandarin(text) == letters
+
+
 def test_latin_inside_chinese_is_english() -> None:
     letters = to_phonemes("欢迎使用Windows系统。", "mixed")
     assert english("Windows").strip(" .") in letters

@@ -82,7 +82,12 @@ def read(text: str) -> list[tuple[str, list[str]]]:
         if _CHINESE_WORD.fullmatch(word.text):
             beside = (words[index - 1].kind if index else "", words[index + 1].kind if index + 1 < len(words) else "")
             pinyin = _read_word(text, start, word, beside)
-        found.append((word.text, pinyin))
+        if pinyin == [RETROFLEX] and found:
+            # It is part of the word before it, wherever jieba cut.
+            before, syllables = found.pop()
+            found.append((before + word.text, syllables + pinyin))
+        else:
+            found.append((word.text, pinyin))
         start += len(word.text)
     return found
 

@@ -44,6 +44,7 @@ _PUNCTUATION = str.maketrans(
     }
 )
 _LATIN_RUN = re.compile(r"[A-Za-z][A-Za-z'’\-+# ]*|[^A-Za-z]+")
+_TONES = "→↓↗↘"
 _VOWELS = "aeiouæɑɐɔɛəɜɪʊʌAIOQWYᵊᵻ"
 # p, t or k where a word or a stressed syllable begins: the stress mark stands before the vowel.
 _BREATHED = re.compile(rf"(?<![^ ])[ptk](?=[ɹlwj]?[ˈˌ]?[{_VOWELS}])|(?<![sʃ])[ptk](?=[ɹlwj]?[ˈˌ][{_VOWELS}])")
@@ -64,8 +65,6 @@ def _english() -> Any:
 def _syllable(pinyin: str) -> str:
     from misaki.zh import ZHG2P
 
-    if pinyin == chinese.RETROFLEX:
-        return "ɚ"
     letters: str = ZHG2P.py2ipa(pinyin)
     return letters.replace(_NOT_LETTERS_OF_MODEL, "")
 
@@ -114,10 +113,32 @@ def mandarin(text: str) -> str:
 
 def _letters(piece: Piece) -> str:
     if piece.pinyin:
-        return " " + "".join(_syllable(p) for p in piece.pinyin)
+        return " " + "".join(_syllables(piece.pinyin))
     if piece.latin is not None:
         return f" {_aspirated(_spelt(piece.latin.words) if piece.latin.spelt else english(piece.text).strip(' .'))} "
     return piece.text.translate(_PUNCTUATION)
+
+
+def _syllables(pinyin: tuple[str, ...]) -> list[str]:
+    """Letters of each syllable; a retroflex ending curls the one before it."""
+    letters: list[str] = []
+    for syllable in pinyin:
+        if syllable != chinese.RETROFLEX:
+            letters.append(_syllable(syllable))
+        elif letters:
+            letters[-1] = _curled(letters[-1])
+    return letters
+
+
+def _curled(letters: str) -> str:
+    """A syllable with 儿 in it: wan becomes war, hai becomes har, shi becomes sher; after ng the two stay apart."""
+    if letters.endswith("ŋ"):
+        return f"{letters}ɚ"
+    open_syllable = letters.rstrip("n")
+    tone = open_syllable[-1] if open_syllable[-1] in _TONES else ""
+    body = open_syllable.removesuffix(tone)
+    body = re.sub("ɛ$", "a", re.sub("(?<=a)i$|ei$|[ɨə]$", "", body))
+    return f"{body}ɚ{tone}"
 
 
 def _aspirated(letters: str) -> str:
