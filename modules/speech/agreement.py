@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
@@ -68,6 +68,21 @@ class _Step(NamedTuple):
     heard_stop: int
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Neighbouring units that were not heard as asked; left_out and put_in: those that stand against nothing."""
+
+    asked: list[Unit] = field(default_factory=list)
+    heard: list[Unit] = field(default_factory=list)
+    left_out: list[Unit] = field(default_factory=list)
+    put_in: list[Unit] = field(default_factory=list)
+
+    @property
+    def lost(self) -> int:
+        """Letters of sound that are missing here; less than 0 where there are too many."""
+        return len(_sound(self.asked)) - len(_sound(self.heard))
+
+
 def units(text: str, language: str) -> list[Unit]:
     """The units of ``text`` as it is spoken. language: 'zh', 'mixed' or 'en'."""
     spoken = english_numbers(text) if language == "en" else normalise(simplified(text), "mixed")
@@ -107,17 +122,19 @@ def compare(asked: str, heard: str, language: str) -> Agreement:
         return Agreement(1.0)
     # Every unit of English is Latin: nothing to be lenient about.
     cost, steps = _align(wanted, got, 1.0 if language == "en" else MISHEARD_LATIN)
-    regions: list[tuple[list[Unit], list[Unit], list[Unit], list[Unit]]] = []
-    for region in _regions(steps, wanted, got):
-        there = wanted[region[0].asked : region[-1].asked_stop]
-        instead = got[region[0].heard : region[-1].heard_stop]
-        left_out = [u for s in region if s.heard == s.heard_stop for u in wanted[s.asked : s.asked_stop]]
-        put_in = [u for s in region if s.asked == s.asked_stop for u in got[s.heard : s.heard_stop]]
-        regions.append((there, instead, left_out, put_in))
-    missed, missed_letters = _most_lost((there, instead, out) for there, instead, out, _ in regions)
-    added, added_letters = _most_lost((instead, there, put_in) for there, instead, _, put_in in regions)
-    score = max(0.0, 1.0 - cost / letters)
-    return Agreement(score, cost, _written(missed), _written(added), missed_letters, added_letters)
+    places = [*_misheard(steps, wanted, got)]
+    short = max(places, key=lambda place: place.lost, default=_Place())
+    long = min(places, key=lambda place: place.lost, default=_Place())
+    missed = (short.left_out or short.asked) if short.lost > 0 else []
+    added = (long.put_in or long.heard) if long.lost < 0 else []
+    return Agreement(
+        score=max(0.0, 1.0 - cost / letters),
+        wrong_letters=cost,
+        missed=_written(missed),
+        added=_written(added),
+        missed_letters=max(0, short.lost),
+        added_letters=max(0, -long.lost),
+    )
 
 
 def _align(wanted: Sequence[Unit], got: Sequence[Unit], latin: float) -> tuple[float, list[_Step]]:
@@ -166,25 +183,22 @@ def _cost(step: _Step, wanted: Sequence[Unit], got: Sequence[Unit], latin: float
     return wrong + MERGE_COST * merged
 
 
-def _regions(steps: Iterable[_Step], wanted: Sequence[Unit], got: Sequence[Unit]) -> Iterator[list[_Step]]:
-    """Neighbouring steps that were not heard exactly as asked, between steps that were."""
+def _misheard(steps: Iterable[_Step], wanted: Sequence[Unit], got: Sequence[Unit]) -> Iterator[_Place]:
+    """The places between steps that were heard exactly as asked."""
 
     def exact(step: _Step) -> bool:
         return _sound(wanted[step.asked : step.asked_stop]) == _sound(got[step.heard : step.heard_stop])
 
     for agrees, run in groupby(steps, key=exact):
         if not agrees:
-            yield [*run]
-
-
-def _most_lost(regions: Iterable[tuple[list[Unit], list[Unit], list[Unit]]]) -> tuple[list[Unit], int]:
-    """Of (units there, units instead, units that have nothing instead): what the worst region lost, and its letters."""
-    worst: tuple[list[Unit], int] = ([], 0)
-    for there, instead, alone in regions:
-        lost = len(_sound(there)) - len(_sound(instead))
-        if lost > worst[1]:
-            worst = (alone or there, lost)
-    return worst
+            place = _Place()
+            for step in run:
+                asked, heard = wanted[step.asked : step.asked_stop], got[step.heard : step.heard_stop]
+                place.asked.extend(asked)
+                place.heard.extend(heard)
+                place.left_out.extend([] if heard else asked)
+                place.put_in.extend([] if asked else heard)
+            yield place
 
 
 def _sound(row: Sequence[Unit]) -> str:
