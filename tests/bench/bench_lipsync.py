@@ -141,7 +141,7 @@ class Report:
         self._say(f"{text}\n")
 
     def picture(self, name: str, text: str) -> None:
-        self._say(f"\n{text}\n\n![{text}]({name})")
+        self._say(f"![{text}]({name})\n")
 
     def _say(self, text: str) -> None:
         print(text, flush=True)
@@ -270,6 +270,7 @@ def live(report: Report, studio: Studio, clip: Clip) -> None:
 
 def folds(report: Report, clip: Clip) -> None:
     """How well openings are predicted, each quarter of the clip held out in turn; nothing is drawn."""
+    report.title(f"{clip.footage.path.stem}, each quarter held out in turn")
     config = settings.load()
     lesson = attend(clip.footage, np.flatnonzero(clip.track.usable), Ears(config.models_dir, 1), Progress())
     assert lesson is not None
@@ -288,7 +289,7 @@ def folds(report: Report, clip: Clip) -> None:
         codes = mouth_of.heed(codes, unseen.times - USUAL_LAG, phones).codes
         guess = opening(space.decode(codes))
         correlations.append(np.corrcoef(high_pass(guess), high_pass(true[held]))[0, 1])
-    report.figure(f"{clip.footage.path.stem}: mean high-pass correlation of {FOLDS} folds", np.mean(correlations), "r")
+    report.figure(f"mean high-pass correlation of {FOLDS} folds", np.mean(correlations), "r")
     report.figure("the worst fold", np.min(correlations), "r")
 
 
@@ -375,7 +376,8 @@ def main() -> int:
         for name, part in parts.items():
             if given.only in (None, name) and (name != "folds" or given.folds or given.only):
                 part()
-    report.figure("peak memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "MB")
+    report.title("Memory of all this")
+    report.figure("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "MB")
     if given.only is None:
         report.write(QUALITY / "lips.md")
     return 1 if report.missed else 0
