@@ -289,9 +289,10 @@ def accepted(
     far = sum(learner.say(start, phrase)[1] for phrase in phrases)
     for place, timbre in enumerate(candidates[:-1]):
         said = [learner.say(timbre, phrase) for phrase in phrases]
-        progress.at((place + 0.5) / len(candidates))
+        share = (place + 0.5) / len(candidates)
+        progress.at(share)
         if sum(distance for _, distance in said) < far and all(
-            listener(finish(sound), text, language, 1.0, progress).score >= UNDERSTOOD
+            listener(finish(sound), text, language, 1.0, progress.part(share, share)).score >= UNDERSTOOD
             for (sound, _), (language, text) in zip(said, HELD_OUT, strict=True)
         ):
             return timbre
