@@ -71,16 +71,16 @@ class Speaker:
         for pack, language, text in SPOKEN:
             tokens = vocabulary.tokens(to_phonemes(text, language))
             style = voices[pack][len(tokens) - 2]
-            own = median_pitch(self._synthesiser.say(tokens, style, 1.0, 1.0).sound, SAMPLE_RATE)
-            self._sentences.append((tokens, style[STYLE_SIZE:], own))
+            own = median_pitch(self._synthesiser.say(tokens, style).sound, SAMPLE_RATE)
+            self._sentences.append((self._synthesiser.read(tokens, style, 1.0), own))
 
     def embed(self, timbre: np.ndarray, pitch: float) -> np.ndarray:
         """(256,) embedding of ``timbre`` (128,) speaking at ``pitch`` Hz."""
         import torch
 
         sounds = [
-            finish(self._synthesiser.say(tokens, np.concatenate([timbre, prosody]), pitch / own, 1.0).sound).samples
-            for tokens, prosody, own in self._sentences
+            finish(self._synthesiser.sound(reading.tuned(pitch / own, 1.0, own), timbre).sound).samples
+            for reading, own in self._sentences
         ]
         with torch.no_grad():
             mean = np.mean([self._encoder(torch.from_numpy(sound)).numpy() for sound in sounds], axis=0)

@@ -113,7 +113,7 @@ def speak(models: Path, folder: Path) -> list[media.AudioChunk]:
         file = folder / f"{number:03d}.npz"
         if not file.exists():
             tokens = vocabulary.tokens(line.phonemes)
-            said = synthesiser.say(tokens, voice_packs().style(line.voice, len(tokens)), 1.0, line.speed)
+            said = synthesiser.say(tokens, voice_packs().style(line.voice, len(tokens)), line.speed)
             sound = synthesis.finish(said.sound, phones_of(vocabulary.letters(tokens), said.frames, said.sound))
             letters = [phone.symbol for phone in sound.phones or ()]
             times = [(phone.start, phone.stop) for phone in sound.phones or ()]

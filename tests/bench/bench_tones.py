@@ -83,7 +83,7 @@ class Speaker:
         letters = " ".join("".join(_syllable(syllable) for syllable in word) for word in words) + "."
         place = len(" ".join(_syllable(word[0]) for word in words[:2])) + 1
         tokens = self._vocabulary.tokens(letters)
-        said = self._synthesiser.say(tokens, voice_packs().style(pack, len(tokens)), 1.0, 1.0)
+        said = self._synthesiser.say(tokens, voice_packs().style(pack, len(tokens)))
         ends = np.concatenate([[0.0], np.cumsum(said.frames)])
         ends *= len(said.sound) / SAMPLE_RATE / ends[-1]
         # The first token is an end mark.

@@ -122,7 +122,10 @@ def test_pitch_input_moves_the_pitch() -> None:
     tokens = Vocabulary(FOLDER).tokens(to_phonemes(text, language))
     style = voice_packs().style(pack, len(tokens))
     speaker = Synthesiser(FOLDER, 2)
-    plain, raised = (median_pitch(speaker.say(tokens, style, scale, 1.0).sound, 24000) for scale in (1.0, 1.25))
+    reading = speaker.read(tokens, style, 1.0)
+    plain, raised = (
+        median_pitch(speaker.sound(reading.tuned(scale, 1.0, 150.0), style[:128]).sound, 24000) for scale in (1.0, 1.25)
+    )
     assert raised / plain == pytest.approx(1.25, rel=0.04)
 
 
@@ -133,9 +136,10 @@ def test_a_flatter_melody_keeps_its_middle() -> None:
     tokens = Vocabulary(FOLDER).tokens(to_phonemes(text, language))
     style = voice_packs().style(pack, len(tokens))
     speaker = Synthesiser(FOLDER, 2)
-    plain = melody(speaker.say(tokens, style, 1.0, 1.0).sound, 24000)
+    reading = speaker.read(tokens, style, 1.0)
+    plain = melody(speaker.sound(reading, style[:128]).sound, 24000)
     assert plain is not None
-    flat = melody(speaker.say(tokens, style, 1.0, 1.0, 0.6, plain.pitch).sound, 24000)
+    flat = melody(speaker.sound(reading.tuned(1.0, 0.6, plain.pitch), style[:128]).sound, 24000)
     assert flat is not None
     assert flat.pitch == pytest.approx(plain.pitch, rel=0.05)
     assert flat.spread < 0.8 * plain.spread

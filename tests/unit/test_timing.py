@@ -74,7 +74,7 @@ def said() -> list[tuple[list[str], Said]]:
     spoken = []
     for pack, language, text, speed in wanted:
         tokens = vocabulary.tokens(to_phonemes(text, language))
-        spoken.append((vocabulary.letters(tokens), speaker.say(tokens, packs.style(pack, len(tokens)), 1.0, speed)))
+        spoken.append((vocabulary.letters(tokens), speaker.say(tokens, packs.style(pack, len(tokens)), speed)))
     return spoken
 
 

@@ -55,15 +55,12 @@ def test_convex_start_finds_a_known_mix(pitch: float) -> None:
 
 def test_prosody_follows_language_and_pitch() -> None:
     low, high = LearntVoice((0.5,) * 128, 120.0), LearntVoice((0.5,) * 128, 220.0)
-    assert low.prosodies("zh") == (LOW["zh"],)
-    assert high.prosodies("en") == (HIGH["en"],)
-    assert low.prosodies("mixed") == (LOW["zh"], LOW["en"])
-    assert high.prosodies("mixed") == (HIGH["zh"], HIGH["en"])
-    style = low.style(voice_packs(), "mixed", 40)
+    assert low.prosody("zh") == LOW["zh"]
+    assert high.prosody("en") == HIGH["en"]
     packs = voice_packs()
-    mean = (packs.prosody(LOW["zh"].pack, 40) + packs.prosody(LOW["en"].pack, 40)) / 2
+    style = low.style(packs, "zh", 40)
     assert (style[:128] == 0.5).all()
-    assert style[128:] == pytest.approx(mean, abs=1e-6)
+    assert style[128:] == pytest.approx(packs.prosody(LOW["zh"].pack, 40), abs=1e-6)
     assert low.pitch_scale("en") == pytest.approx(120.0 / LOW["en"].pitch)
 
 
@@ -83,7 +80,7 @@ def test_a_voice_from_before_melodies_were_measured_keeps_the_lent_one(tmp_path:
 def test_melody_reaches_as_far_as_the_person_within_limits(spread: float, reach: float) -> None:
     voice = LearntVoice((0.0,) * 128, 120.0, spread)
     assert voice.pitch_reach("en") == pytest.approx(reach)
-    assert voice.pitch_scale("en") * voice.pitch_centre("en") == pytest.approx(120.0)
+    assert voice.pitch_scale("en") * voice.prosody("en").pitch == pytest.approx(120.0)
 
 
 def test_views_are_what_they_say() -> None:

@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 MODEL_FILE = "kokoro.int8.onnx"
-SPEAKING_FILE = "kokoro.int8.tuned.onnx"
-# Kokoro predicts a few Hz where nothing is voiced; that is no pitch and stays as it is.
-VOICED_FROM_HZ = 40.0
-PITCH_TENSOR_USER = "/decoder/decoder/Unsqueeze_output_0"
+READER_FILE, DECODER_FILE = "kokoro.int8.reader.onnx", "kokoro.int8.decoder.onnx"
+# Where the published graph is cut: between what is read and how it sounds.
+CUT = {
+    "/encoder/MatMul_1_output_0": "text",
+    "/encoder/Reshape_output_0": "pitch",
+    "/encoder/Reshape_1_output_0": "energy",
+}
 
 _OPERATION = re.compile(r"/(Conv_quant|Conv|ConvTranspose|MatMul_quant|Gemm_MatMul_quant|MatMul|LSTM_quant)$")
 
@@ -40,58 +43,64 @@ def _graph(path: Path) -> Any:
         raise StudioError("weights_broken", name="Kokoro-82M", file=path.name) from error
 
 
-def speaking_graph(folder: Path) -> Path:
-    """The file in ``folder`` with what speaking needs besides; made once.
+def halves(folder: Path) -> tuple[Path, Path]:
+    """The published graph in two files of ``folder``, made once; together they give the very same sound.
 
-    The predicted F0 becomes f0_scale * F0 * (F0 / f0_centre) ** f0_bend, three inputs (1,), where it is voiced;
-    an output ``frames`` (tokens,) says how many frames each token takes.
+    The reader turns tokens, style and speed into text (1, 512, T), pitch (1, 2T) in Hz, energy (1, 2T) and frames
+    (1, tokens), the frames that each token takes. The decoder turns the first three and the style into audio.
     Raises StudioError('weights_broken') when the published file cannot be read.
     """
-    ready = folder / SPEAKING_FILE
-    if ready.is_file():
-        return ready
+    files = folder / READER_FILE, folder / DECODER_FILE
+    if all(file.is_file() for file in files):
+        return files
     import onnx
 
     model = _graph(folder / MODEL_FILE)
-    _tune_pitch(model.graph)
     _tell_frames(model.graph)
-    partial = ready.with_name(f"{ready.name}.{os.getpid()}.part")
-    onnx.save(model, str(partial))
-    partial.replace(ready)
-    return ready
+    given = {tensor.name: tensor for tensor in model.graph.input}
+    cut = [_tensor(name) for name in CUT.values()]
+    for node in model.graph.node:
+        node.input[:] = [CUT.get(name, name) for name in node.input]
+        node.output[:] = [CUT.get(name, name) for name in node.output]
+    reader = _part(model, list(given.values()), [*cut, _tensor("frames")])
+    decoder = _part(model, [*cut, given["style"]], list(model.graph.output)[:1])
+    for part, file in zip((reader, decoder), files, strict=True):
+        partial = file.with_name(f"{file.name}.{os.getpid()}.part")
+        onnx.save(part, str(partial))
+        partial.replace(file)
+    return files
 
 
-def _tune_pitch(graph: Any) -> None:
-    """Add the inputs ``f0_scale``, ``f0_bend`` and ``f0_centre``."""
+def _tensor(name: str) -> Any:
     import onnx
-    from onnx import helper
 
-    pitch = next((n.input[0] for n in graph.node if n.output[:1] == [PITCH_TENSOR_USER]), None)
-    if pitch is None:
+    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+
+
+def _part(model: Any, inputs: list[Any], outputs: list[Any]) -> Any:
+    """The nodes and weights that ``outputs`` need when ``inputs`` are given."""
+    import onnx
+
+    makers = {name: place for place, node in enumerate(model.graph.node) for name in node.output}
+    known = {tensor.name for tensor in inputs}
+    wanted, kept = [tensor.name for tensor in outputs], set()
+    while wanted:
+        name = wanted.pop()
+        place = makers.get(name)
+        if name not in known and place is not None and place not in kept:
+            kept.add(place)
+            wanted += model.graph.node[place].input
+    nodes = [node for place, node in enumerate(model.graph.node) if place in kept]
+    used = {name for node in nodes for name in node.input}
+    weights = [tensor for tensor in model.graph.initializer if tensor.name in used]
+    if any(tensor.name not in makers and tensor.name not in known for tensor in outputs):
         raise StudioError("weights_broken", name="Kokoro-82M", file=MODEL_FILE)
-    for node in graph.node:
-        for place, name in enumerate(node.input):
-            if name == pitch:
-                node.input[place] = "tuned_pitch"
-    maker = next(place for place, node in enumerate(graph.node) if pitch in node.output)
-    steps = (
-        ("Greater", [pitch, "voiced_from"], "pitch_is_voiced"),
-        ("Max", [pitch, "voiced_from"], "pitch_if_voiced"),
-        ("Div", ["pitch_if_voiced", "f0_centre"], "pitch_height"),
-        ("Pow", ["pitch_height", "f0_bend"], "pitch_bend"),
-        ("Mul", [pitch, "f0_scale"], "pitch_scaled"),
-        ("Mul", ["pitch_scaled", "pitch_bend"], "pitch_bent"),
-        ("Where", ["pitch_is_voiced", "pitch_bent", pitch], "tuned_pitch"),
-    )
-    for place, (kind, inputs, output) in enumerate(steps, maker + 1):
-        graph.node.insert(place, helper.make_node(kind, inputs, [output], name=f"tune_{output}"))
-    graph.initializer.append(helper.make_tensor("voiced_from", onnx.TensorProto.FLOAT, [1], [VOICED_FROM_HZ]))
-    for name in ("f0_scale", "f0_bend", "f0_centre"):
-        graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]))
+    graph = onnx.helper.make_graph(nodes, "part", inputs, outputs, weights)
+    return onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
 
 
 def _tell_frames(graph: Any) -> None:
-    """Add the output ``frames``: the only numbers of the graph that are rounded, and then kept above 0."""
+    """Give the name ``frames`` to the only numbers of the graph that are rounded, and then kept above 0."""
     import onnx
 
     rounded = [node.output[0] for node in graph.node if node.op_type == "Round"]
@@ -99,7 +108,6 @@ def _tell_frames(graph: Any) -> None:
     if len(kept) != 1:
         raise StudioError("weights_broken", name="Kokoro-82M", file=MODEL_FILE)
     graph.node.append(onnx.helper.make_node("Identity", kept, ["frames"], name="tell_frames"))
-    graph.output.append(onnx.helper.make_tensor_value_info("frames", onnx.TensorProto.FLOAT, ["tokens"]))
 
 
 def load_network(folder: Path) -> Kokoro:

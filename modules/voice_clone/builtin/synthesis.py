@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from modules.errors import StudioError
 from modules.media import AudioChunk, Phone, clipped
-from modules.voice_clone.builtin.checkpoint import speaking_graph
+from modules.voice_clone.builtin.checkpoint import halves
+from modules.voice_clone.builtin.reading import Reading
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -34,57 +35,60 @@ class Said:
 
 
 class Synthesiser:
-    """Kokoro's int8 graph in one onnxruntime session, opened at first use and kept."""
+    """The two halves of Kokoro's int8 graph in onnxruntime, opened at first use and kept."""
 
     def __init__(self, folder: Path, threads: int) -> None:
         self._folder = folder
         self._threads = threads
-        self._session: InferenceSession | None = None
+        self._sessions: tuple[InferenceSession, InferenceSession] | None = None
 
-    def say(
-        self,
-        tokens: list[int],
-        style: Floats,
-        pitch_scale: float,
-        speed: float,
-        pitch_reach: float = 1.0,
-        pitch_centre: float = 150.0,
-    ) -> Said:
-        """Say one sentence. tokens: 2 to 512; style: (256,); speed: 1 is normal.
-
-        pitch_scale multiplies F0; pitch_reach multiplies its distance from pitch_centre (Hz), in ln F0.
-        """
+    def read(self, tokens: list[int], style: Floats, speed: float) -> Reading:
+        """Read one sentence. tokens: 2 to 512; style: (256,), its prosody half counts; speed: 1 is normal."""
         feeds: dict[str, Any] = {
             "tokens": np.array([tokens], np.int64),
             "style": style.reshape(1, -1).astype(np.float32),
             "speed": np.array([speed], np.float32),
-            "f0_scale": np.array([pitch_scale], np.float32),
-            "f0_bend": np.array([pitch_reach - 1], np.float32),
-            "f0_centre": np.array([pitch_centre], np.float32),
         }
-        sound, frames = self._open().run(["audio", "frames"], feeds)
-        return Said(np.asarray(sound, np.float32).ravel(), np.asarray(frames, np.float32).ravel())
+        text, pitch, energy, frames = self._open()[0].run(["text", "pitch", "energy", "frames"], feeds)
+        return Reading(text[0], pitch[0], energy[0], np.asarray(frames, np.float32).ravel())
 
-    def _open(self) -> InferenceSession:
-        if self._session is None:
-            import onnxruntime
+    def say(self, tokens: list[int], style: Floats, speed: float = 1.0) -> Said:
+        """Read a sentence and give it a voice, both with the (256,) ``style``."""
+        return self.sound(self.read(tokens, style, speed), style[: len(style) // 2])
 
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = self._threads
-            # Threads that wait must sleep: spinning costs half as much again where the cores are shared.
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-            options.log_severity_level = 3
-            path = speaking_graph(self._folder)
-            try:
-                self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-            except Exception as error:
-                path.unlink(missing_ok=True)
-                raise StudioError("weights_broken", name="Kokoro-82M", file=path.name) from error
-        return self._session
+    def sound(self, reading: Reading, timbre: Floats) -> Said:
+        """Give a reading a voice. timbre: (128,), the first half of a style."""
+        feeds: dict[str, Any] = {
+            "text": reading.text[None],
+            "pitch": reading.pitch[None],
+            "energy": reading.energy[None],
+            "style": np.pad(timbre.astype(np.float32), (0, len(timbre)))[None],
+        }
+        return Said(np.asarray(self._open()[1].run(None, feeds)[0], np.float32).ravel(), reading.frames)
+
+    def _open(self) -> tuple[InferenceSession, InferenceSession]:
+        if self._sessions is None:
+            reader, decoder = (self._session(file) for file in halves(self._folder))
+            self._sessions = reader, decoder
+        return self._sessions
+
+    def _session(self, path: Path) -> InferenceSession:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        # Threads that wait must sleep: spinning costs half as much again where the cores are shared.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        try:
+            return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            path.unlink(missing_ok=True)
+            raise StudioError("weights_broken", name="Kokoro-82M", file=path.name) from error
 
     def close(self) -> None:
-        """Give the session's memory back."""
-        self._session = None
+        """Give the sessions' memory back."""
+        self._sessions = None
 
 
 def finish(sound: Floats, phones: tuple[Phone, ...] = ()) -> AudioChunk:

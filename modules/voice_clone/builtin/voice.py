@@ -52,30 +52,24 @@ class LearntVoice:
     pitch: float
     spread: float = 0.0
 
-    def prosodies(self, language: str) -> tuple[Prosody, ...]:
-        """The packs whose mean lends the prosody for a sentence in ``language``."""
-        lent = LOW if self.pitch < LOW_VOICE_BELOW_HZ else HIGH
-        return (lent["zh"], lent["en"]) if language == "mixed" else (lent[language],)
+    def prosody(self, language: str) -> Prosody:
+        """The pack that lends the prosody for a sentence in ``language`` ('zh', 'en' or 'ja')."""
+        return (LOW if self.pitch < LOW_VOICE_BELOW_HZ else HIGH)[language]
 
     def style(self, packs: VoicePacks, language: str, tokens: int) -> Floats:
         """(256,) style for a sentence of ``tokens`` symbols."""
-        prosody = np.mean([packs.prosody(p.pack, tokens) for p in self.prosodies(language)], axis=0)
+        prosody = packs.prosody(self.prosody(language).pack, tokens)
         return np.concatenate([np.asarray(self.timbre, np.float32), prosody]).astype(np.float32)
 
     def pitch_scale(self, language: str) -> float:
         """What the predicted F0 is multiplied with so that its median becomes the person's."""
-        return self.pitch / self.pitch_centre(language)
-
-    def pitch_centre(self, language: str) -> float:
-        """Median F0 in Hz of the lent prosody."""
-        return float(np.exp(np.mean([np.log(p.pitch) for p in self.prosodies(language)])))
+        return self.pitch / self.prosody(language).pitch
 
     def pitch_reach(self, language: str) -> float:
         """How much further than the lent melody the person's moves from its median, in ln F0."""
         if not self.spread:
             return 1.0
-        lent = np.mean([p.spread for p in self.prosodies(language)])
-        return float(np.clip(self.spread / lent, LEAST_REACH, MOST_REACH))
+        return float(np.clip(self.spread / self.prosody(language).spread, LEAST_REACH, MOST_REACH))
 
     def save(self, folder: Path) -> None:
         """Write the voice into ``folder``; the file appears whole or not at all."""
