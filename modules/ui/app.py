@@ -32,6 +32,11 @@ async (before) => {
   return (window.fenshenRestored && open && open.dataset.tabId) || before;
 }
 """
+RESTORED_JS = """() => {
+  window.fenshenRestored = true;
+  if (window.fenshenChosen) document.getElementById(window.fenshenChosen).click();
+}
+"""
 BUILDERS = {"avatar": AvatarTab, "voice": VoiceTab, "script": ScriptTab, "render": RenderTab, "projects": ProjectsTab}
 
 
@@ -62,7 +67,7 @@ def _remember_tab(page: Page) -> None:
         [page.choices.tab],
         [page.tabs],
     )
-    restored.then(None, js="() => { window.fenshenRestored = true; }", api_visibility="private")
+    restored.then(None, js=RESTORED_JS, api_visibility="private")
     # A tab may say late that it was selected while the page was built: what counts is which one is open.
     gr.on(
         [tab.select for tab in page.tab.values()],

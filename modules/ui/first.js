@@ -15,6 +15,9 @@
   document.addEventListener('click', (event) => {
     const link = event.target.closest && event.target.closest('a[data-language]');
     if (link) localStorage.setItem('fenshen.language', link.dataset.language);
+    // A step that is chosen before the remembered one has come back counts more than that one.
+    const step = event.target.closest && event.target.closest('[role=tab]');
+    if (step && !window.fenshenRestored) window.fenshenChosen = step.id;
   });
 
   // A server that was stopped and started again does not know this page any more: say that it is
