@@ -164,7 +164,7 @@ def uncloned_voice(person: LearntVoice, language: str, folder: Path) -> Enrolled
     """The person's F0 and prosody in the prosody pack's own timbre."""
     folder.mkdir(parents=True, exist_ok=True)
     packs = voice_packs()
-    timbre = packs.timbres()[packs.names.index(person.prosody("zh" if language == "mixed" else language).pack)]
+    timbre = packs.timbres()[packs.names.index(person.prosody("zh" if language == "mixed" else language).packs[0])]
     LearntVoice(tuple(float(x) for x in timbre), person.pitch, person.spread).save(folder)
     return EnrolledVoice("builtin", folder)
 

@@ -21,7 +21,7 @@ from modules.voice_clone.builtin.voice import FILE, HIGH, LOW, LearntVoice
 def test_packs_hold_54_voices_of_256_numbers() -> None:
     packs = voice_packs()
     assert len(packs.names) == len(set(packs.names)) == 54
-    assert {p.pack for p in (*LOW.values(), *HIGH.values())} <= set(packs.names)
+    assert {name for p in (*LOW.values(), *HIGH.values()) for name in p.packs} <= set(packs.names)
     assert packs.style("af_heart", 30).shape == (256,)
     assert packs.timbres().shape == (54, 128)
     for pitch in (90.0, 220.0):
@@ -57,10 +57,14 @@ def test_prosody_follows_language_and_pitch() -> None:
     low, high = LearntVoice((0.5,) * 128, 120.0), LearntVoice((0.5,) * 128, 220.0)
     assert low.prosody("zh") == LOW["zh"]
     assert high.prosody("en") == HIGH["en"]
+    assert high.mixed == ("zh", "en")
+    both = low.style(voice_packs(), low.mixed[0], 40)[128:]
+    alone = [low.style(voice_packs(), language, 40)[128:] for language in ("zh", "en")]
+    assert both == pytest.approx(np.mean(alone, axis=0), abs=1e-6)
     packs = voice_packs()
     style = low.style(packs, "zh", 40)
     assert (style[:128] == 0.5).all()
-    assert style[128:] == pytest.approx(packs.prosody(LOW["zh"].pack, 40), abs=1e-6)
+    assert style[128:] == pytest.approx(packs.prosody(LOW["zh"].packs[0], 40), abs=1e-6)
     assert low.pitch_scale("en") == pytest.approx(120.0 / LOW["en"].pitch)
 
 

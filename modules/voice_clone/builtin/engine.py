@@ -29,8 +29,8 @@ from modules.voice_clone.builtin.voice import LearntVoice
 PAUSE_SECONDS = 0.3
 # Between two pieces of one sentence.
 BREATH_SECONDS = 0.18
-# Each language is understood better beside the other when it is not hurried (docs/quality/mixed.md).
-MIXED_SPEED = {"zh": 0.95, "en": 0.9}
+# Languages are understood better beside each other when they are not hurried (docs/quality/mixed.md).
+MIXED_SPEED = {"zh": 0.95, "en": 0.9, "mixed": 0.9}
 
 _SENTENCE = re.compile(r"[^。！？!?；;…\n]*[。！？!?；;…\n]+[”’」』）)\"']*|[^。！？!?；;…\n]+$")
 _SPEAKABLE = re.compile(r"\w")
@@ -100,8 +100,11 @@ class BuiltinVoiceEngine:
         if language != "mixed":
             return read(language, 1.0)
         words = english_words(letters)
-        chinese = read("zh", MIXED_SPEED["zh"])
-        return spliced(chinese, read("en", MIXED_SPEED["en"]), words) if words else chinese
+        own, other = person.mixed
+        chinese = read(own, MIXED_SPEED[own])
+        if other == own or not words:
+            return chinese
+        return spliced(chinese, read(other, MIXED_SPEED[other]), words)
 
     def unload(self) -> None:
         """Close the network; the next sentence opens it again."""

@@ -22,22 +22,23 @@ LEAST_REACH, MOST_REACH = 0.8, 1.25
 
 @dataclass(frozen=True)
 class Prosody:
-    """A voice pack that lends rhythm and melody, its median F0 in Hz, and the deviation of its ln F0."""
+    """Voice packs whose mean lends rhythm and melody, their median F0 in Hz, and the deviation of its ln F0."""
 
-    pack: str
+    packs: tuple[str, ...]
     pitch: float
     spread: float
 
 
 LOW = {
-    "zh": Prosody("zm_yunxi", 158.0, 0.26),
-    "en": Prosody("am_michael", 111.0, 0.21),
-    "ja": Prosody("jm_kumo", 94.0, 0.22),
+    "zh": Prosody(("zm_yunxi",), 158.0, 0.26),
+    "en": Prosody(("am_michael",), 111.0, 0.21),
+    "ja": Prosody(("jm_kumo",), 94.0, 0.22),
+    "mixed": Prosody(("zm_yunxi", "am_michael"), 132.0, 0.235),
 }
 HIGH = {
-    "zh": Prosody("zf_xiaoxiao", 237.0, 0.21),
-    "en": Prosody("af_heart", 191.0, 0.17),
-    "ja": Prosody("jf_alpha", 272.0, 0.22),
+    "zh": Prosody(("zf_xiaoxiao",), 237.0, 0.21),
+    "en": Prosody(("af_heart",), 191.0, 0.17),
+    "ja": Prosody(("jf_alpha",), 272.0, 0.22),
 }
 
 
@@ -53,12 +54,21 @@ class LearntVoice:
     spread: float = 0.0
 
     def prosody(self, language: str) -> Prosody:
-        """The pack that lends the prosody for a sentence in ``language`` ('zh', 'en' or 'ja')."""
-        return (LOW if self.pitch < LOW_VOICE_BELOW_HZ else HIGH)[language]
+        """What lends the prosody in ``language``: 'zh', 'en', 'ja' or what ``mixed`` says."""
+        return (LOW if self._is_low else HIGH)[language]
+
+    @property
+    def mixed(self) -> tuple[str, str]:
+        """Whose prosody the Chinese and the English words of a mixed sentence take (docs/quality/mixed.md)."""
+        return ("mixed", "mixed") if self._is_low else ("zh", "en")
+
+    @property
+    def _is_low(self) -> bool:
+        return self.pitch < LOW_VOICE_BELOW_HZ
 
     def style(self, packs: VoicePacks, language: str, tokens: int) -> Floats:
         """(256,) style for a sentence of ``tokens`` symbols."""
-        prosody = packs.prosody(self.prosody(language).pack, tokens)
+        prosody = np.mean([packs.prosody(name, tokens) for name in self.prosody(language).packs], axis=0)
         return np.concatenate([np.asarray(self.timbre, np.float32), prosody]).astype(np.float32)
 
     def pitch_scale(self, language: str) -> float:
