@@ -3,9 +3,10 @@
     python tests/bench/bench_mixed.py --voice low=FOLDER --voice high=FOLDER [--shared ../shared]
 
 FOLDER holds what the built-in engine learnt of a person (kokoro_voice.json). The sentences are
-tests/data/mixed_15.txt. Whisper listens in Chinese mode, as ``probes/eval_voice.py`` of the shared
-folder does; a Latin word counts as heard when its letters stand in what was heard (so 派森 for Python is a
-miss). Writes docs/quality/mixed.md; exit status 1 when a bar is missed.
+tests/data/mixed_15.txt, spoken as in a render: listened back to, and doubtful ones spoken again. The judge
+listens in Chinese mode, as ``probes/eval_voice.py`` of the shared folder does; a Latin word counts as heard
+when its letters stand in what was heard (so 派森 for Python is a miss). Writes docs/quality/mixed.md; exit
+status 1 when a bar is missed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from modules import media  # noqa: E402
+from modules.progress import Progress  # noqa: E402
+from modules.speech.listen_back import Listener  # noqa: E402
+from modules.voice_clone import careful  # noqa: E402
 from modules.voice_clone.base import EnrolledVoice  # noqa: E402
 from modules.voice_clone.builtin.engine import BuiltinVoiceEngine  # noqa: E402
 from modules.voice_clone.builtin.voice import LearntVoice  # noqa: E402
@@ -71,12 +74,13 @@ def latin_words(text: str) -> list[str]:
     return re.findall(r"[a-z]+", text.lower().replace("-", ""))
 
 
-def judge_voice(engine: BuiltinVoiceEngine, folder: Path, judge: ModuleType) -> Score:
-    """Speak and judge every sentence in one voice."""
+def judge_voice(engine: BuiltinVoiceEngine, folder: Path, judge: ModuleType, listener: Listener) -> Score:
+    """Speak every sentence in one voice as a render does, and judge it."""
     score = Score()
     for text in SENTENCES.read_text(encoding="utf-8").split():
-        sound = media.collect(engine.speak(EnrolledVoice("builtin", folder), text, "mixed", {})).samples
-        heard, _ = judge.asr(judge.load(sound, src_sr=engine.info.sample_rate), "zh")
+        voice = EnrolledVoice("builtin", folder)
+        speech, _ = careful.speak(engine, voice, text, "mixed", {}, listener, Progress())
+        heard, _ = judge.asr(judge.load(speech.samples, src_sr=engine.info.sample_rate), "zh")
         for chinese, english in LOANS.items():
             heard = heard.replace(chinese, english)
         found = judge.text_score(heard.replace("-", ""), text, "zh")
@@ -114,12 +118,13 @@ def main() -> int:
     given: Any = parser.parse_args()
     judge = judge_of(given.shared, given.models)
     engine = BuiltinVoiceEngine(given.models, int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
+    listener = Listener(given.models, os.cpu_count() or 1)
     scores: dict[str, Score] = {}
     pitches: dict[str, float] = {}
     for voice in given.voice:
         name, _, folder = voice.partition("=")
         pitches[name] = LearntVoice.load(Path(folder)).pitch
-        scores[name] = judge_voice(engine, Path(folder), judge)
+        scores[name] = judge_voice(engine, Path(folder), judge, listener)
         print(f"{name}: {scores[name].error_rate:.1f} % errors, {scores[name].heard_rate:.0f} % heard", flush=True)
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text(report(scores, pitches), encoding="utf-8")
