@@ -71,8 +71,9 @@ def visit(browser: Any) -> Iterator[Callable[..., Any]]:
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("request", watch)
         page.goto(url)
-        # The first answer of the server has arrived: the page can be used.
+        # The first answers of the server have arrived: the page can be used.
         page.wait_for_selector("#shelf-avatar .fs-empty, #shelf-avatar .fs-cards", state="attached")
+        page.wait_for_function("window.fenshenRestored")
         return page
 
     yield open_page
