@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from modules.speech.pitch import median_pitch  # noqa: E402
 from modules.speech.speaker import SpeakerEncoder, load_speaker_encoder  # noqa: E402
 from modules.voice_clone.builtin.packs import FILE, LONGEST, STYLE_SIZE, TABLE_PITCHES, TYPICAL_LENGTHS  # noqa: E402
 from modules.voice_clone.builtin.phonemes import Vocabulary, to_phonemes  # noqa: E402
+from modules.voice_clone.builtin.reading import tuned  # noqa: E402
 from modules.voice_clone.builtin.synthesis import SAMPLE_RATE, Synthesiser, finish  # noqa: E402
 
 PACKAGE = "kokoro-js@1.2.1"
@@ -79,7 +81,11 @@ class Speaker:
         import torch
 
         sounds = [
-            finish(self._synthesiser.sound(reading.tuned(pitch / own, 1.0, own), timbre).sound).samples
+            finish(
+                self._synthesiser.sound(
+                    replace(reading, pitch=tuned(reading.pitch, pitch / own, 1.0, own)), timbre
+                ).sound
+            ).samples
             for reading, own in self._sentences
         ]
         with torch.no_grad():

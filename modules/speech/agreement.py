@@ -16,8 +16,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
-from modules.speech.normalise import english_numbers, normalise
-from modules.speech.transcribe import simplified
+from modules.speech.normalise import HAN, english_numbers, normalise
 
 COMPARED = ("zh", "en", "mixed")
 # A Latin word may be heard as several Chinese syllables (派森 for Python) or cut into other words.
@@ -27,7 +26,7 @@ MERGE_COST = 0.5
 # The recogniser is poor at Latin words inside Chinese: a letter that it writes for another counts half.
 MISHEARD_LATIN = 0.5
 
-_UNIT = re.compile(r"[\u4e00-\u9fff]|[a-z]+(?:'[a-z]+)*")
+_UNIT = re.compile(rf"[{HAN}]|[a-z]+(?:'[a-z]+)*")
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class _Place:
 
 def units(text: str, language: str) -> list[Unit]:
     """The units of ``text`` as it is spoken. language: 'zh', 'mixed' or 'en'."""
-    spoken = english_numbers(text) if language == "en" else normalise(simplified(text), "mixed")
+    spoken = english_numbers(text) if language == "en" else normalise(text, "mixed")
     written: list[str] = _UNIT.findall(spoken.lower().replace("’", "'"))
     found: list[Unit] = []
     for latin, run in groupby(written, str.isascii):

@@ -19,7 +19,7 @@ Match = re.Match[str]
 Pass = tuple[re.Pattern[str], str | Callable[[Match], str]]
 
 _DIGITS = "零一二三四五六七八九"
-_HAN = "\u4e00-\u9fff"
+HAN = "\u3400-\u9fff"
 
 # Signs that stand for others: full-width letters and digits, kinds of hyphens, digits in circles, Roman numerals.
 _FULL_WIDTH = (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))
@@ -61,7 +61,7 @@ def normalise(text: str, language: str) -> str:
     flat = re.sub(r"\s+", " ", unicodedata.normalize("NFC", text)).strip()
     if language not in ("zh", "mixed"):
         return flat
-    spoken: str = _transducer("zh").normalize(_before(_simplified(flat)))
+    spoken: str = _transducer("zh").normalize(_before(simplified(flat)))
     return spoken.strip()
 
 
@@ -71,7 +71,7 @@ def english_numbers(text: str) -> str:
     return words
 
 
-def _simplified(text: str) -> str:
+def simplified(text: str) -> str:
     """Traditional characters as simplified ones, which the dictionaries of readings know; no word is changed."""
     import zhconv
 
@@ -199,7 +199,7 @@ _COUNTS_AND_SIGNS: tuple[tuple[str, str | Callable[[Match], str]], ...] = (
     (r"(?<=\d)w(?![A-Za-z])", "万"),
     # A hyphen before a number is no minus in a name: GPT-4, 歼-20; it is one in 气温-5.
     (r"(?<=[A-Za-z])[.-](?=\d)", " "),
-    (rf"(?<=[{_HAN}])(?<![为是到至温降达约得值差零第下])-(?=\d)(?!\d+(?:\.\d+)?[℃°度%层])", ""),
+    (rf"(?<=[{HAN}])(?<![为是到至温降达约得值差零第下])-(?=\d)(?!\d+(?:\.\d+)?[℃°度%层])", ""),
     (r"(HK\$|US\$|RMB|CNY|USD|[$¥€£])\s*(\d+(?:\.\d+)?)\s*([KkMmBb])(?![A-Za-z])", _thousands),
     (r"(HK\$|US\$|RMB|CNY|USD|[$¥€£])\s*(\d+(?:\.\d+)?)([百千万亿]+)", lambda m: m[2] + m[3] + _MONEY[m[1]]),
     (r"(HK\$|US\$|RMB|CNY|USD)\s*(\d+(?:\.\d+)?)", lambda m: m[2] + _MONEY[m[1]]),
@@ -218,7 +218,7 @@ _COUNTS_AND_SIGNS: tuple[tuple[str, str | Callable[[Match], str]], ...] = (
     (r"(?<=[\dxyzabr])²", "的平方"),
     (r"(?<=\d)³", "的立方"),
     (r"(?<=[和与])/(?=或)", ""),
-    (rf"(?<=[{_HAN}])/(?=[{_HAN}])", "、"),
+    (rf"(?<=[{HAN}])/(?=[{HAN}])", "、"),
     (r"(?<=[A-Z])/(?=[A-Z])", " "),
     (r"(?<=[A-Za-z])\s?&\s?(?=[A-Za-z])", " and "),
     (r"&", "和"),

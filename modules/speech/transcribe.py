@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from modules import weights
 from modules.errors import StudioError
+from modules.speech.normalise import simplified
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -139,11 +140,3 @@ class Transcriber:
             except (RuntimeError, ValueError, OSError) as error:
                 raise StudioError("weights_broken", name="Whisper base", file=str(folder / "model.bin")) from error
         return self._model
-
-
-def simplified(text: str) -> str:
-    """Traditional characters as simplified ones; Whisper mixes both."""
-    import zhconv
-
-    converted: str = zhconv.convert(text, "zh-cn")
-    return converted

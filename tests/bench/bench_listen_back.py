@@ -1,6 +1,6 @@
 """How well listening back tells good speech from damaged speech, and what it costs.
 
-    python tests/bench/bench_listen_back.py [--work FOLDER] [--report docs/quality/listening_back.md]
+    python -m tests.bench.bench_listen_back [--work FOLDER] [--report docs/quality/listening_back.md]
 
 Two persons are cloned from the shared clips and speak the sentences of tests/data/listen_back.json in turn.
 Every sentence is judged as it is (an alarm is a false alarm, unless the speech is really bad), and after
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -24,17 +23,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from modules import media  # noqa: E402
-from modules.media import AudioChunk  # noqa: E402
-from modules.progress import Progress  # noqa: E402
-from modules.speech import soundness  # noqa: E402
-from modules.speech.extract import CLIP, TIMBRE, extract  # noqa: E402
-from modules.speech.listen_back import Listener, Verdict  # noqa: E402
-from modules.voice_clone.base import EnrolledVoice, Reference  # noqa: E402
-from modules.voice_clone.builtin.engine import BuiltinVoiceEngine  # noqa: E402
+from modules import media
+from modules.media import AudioChunk
+from modules.progress import Progress
+from modules.settings import ROOT
+from modules.speech import soundness
+from modules.speech.extract import CLIP, TIMBRE, extract
+from modules.speech.listen_back import Listener, Verdict
+from modules.voice_clone.base import EnrolledVoice, Reference
+from modules.voice_clone.builtin.engine import BuiltinVoiceEngine
+from tests.bench.common import threads
 
 Floats = NDArray[np.float32]
 
@@ -160,11 +158,6 @@ def table(tallies: dict[str, Tally]) -> list[str]:
     return rows
 
 
-def threads() -> int:
-    """Threads that the studio would use."""
-    return os.cpu_count() or 1
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared")
@@ -195,7 +188,7 @@ def main() -> int:
     lines = [
         "# Listening back",
         "",
-        f"`python tests/bench/bench_listen_back.py`, {time.strftime('%Y-%m-%d')}, {threads()} cores. "
+        f"`python -m tests.bench.bench_listen_back`, {time.strftime('%Y-%m-%d')}, {threads()} cores. "
         f"{len(speech)} sentences in {len(PERSONS)} cloned voices, each as it is and with one damage.",
         "",
         *(

@@ -1,6 +1,6 @@
 """Ten minutes of text, with repeated phrases, spoken and listened back to through the pipeline.
 
-    python tests/bench/bench_long_speech.py [--work FOLDER] [--report docs/quality/long_speech.md]
+    python -m tests.bench.bench_long_speech [--work FOLDER] [--report docs/quality/long_speech.md]
 
 Memory must stay level, the last quarter must be as good as the first, and what is doubtful after all
 tries is listed. ``--work`` keeps the voice and the speech for the next run.
@@ -18,16 +18,15 @@ from typing import Any
 import numpy as np
 import psutil
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from modules import pipeline  # noqa: E402
-from modules.progress import Progress  # noqa: E402
-from modules.script import estimate_seconds, parse  # noqa: E402
-from modules.speech.listen_back import Listener  # noqa: E402
-from modules.voice_clone.base import EnrolledVoice  # noqa: E402
-from modules.voice_clone.builtin.engine import BuiltinVoiceEngine  # noqa: E402
-from tests.bench.bench_listen_back import SENTENCES, WRITTEN, enrolled, threads  # noqa: E402
+from modules import pipeline
+from modules.progress import Progress
+from modules.script import estimate_seconds, parse
+from modules.settings import ROOT
+from modules.speech.listen_back import Listener
+from modules.voice_clone.base import EnrolledVoice
+from modules.voice_clone.builtin.engine import BuiltinVoiceEngine
+from tests.bench.bench_listen_back import SENTENCES, WRITTEN, enrolled
+from tests.bench.common import threads
 
 # By the estimate, which is on the long side: ten minutes of speech.
 LONG_SECONDS = 750.0
@@ -95,7 +94,7 @@ def main() -> int:
     lines = [
         "# Ten minutes of speech",
         "",
-        f"`python tests/bench/bench_long_speech.py`, {time.strftime('%Y-%m-%d')}, {threads()} cores, a cloned voice.",
+        f"`python -m tests.bench.bench_long_speech`, {time.strftime('%Y-%m-%d')}, {threads()} cores, a cloned voice.",
         "",
         *found,
         "",

@@ -1,6 +1,6 @@
 """Chinese sentences with English words in them, spoken by cloned voices and judged by Whisper.
 
-    python tests/bench/bench_mixed.py --voice low=FOLDER --voice high=FOLDER [--shared ../shared]
+    python -m tests.bench.bench_mixed --voice low=FOLDER --voice high=FOLDER [--shared ../shared]
 
 FOLDER holds what the built-in engine learnt of a person (kokoro_voice.json). The sentences are
 tests/data/mixed_15.txt, spoken as in a render: listened back to, and doubtful ones spoken again. The judge
@@ -12,7 +12,6 @@ status 1 when a bar is missed.
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 import time
@@ -21,16 +20,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from modules.progress import Progress  # noqa: E402
-from modules.speech.listen_back import Listener  # noqa: E402
-from modules.voice_clone import careful  # noqa: E402
-from modules.voice_clone.base import EnrolledVoice  # noqa: E402
-from modules.voice_clone.builtin.engine import BuiltinVoiceEngine  # noqa: E402
-from modules.voice_clone.builtin.voice import LearntVoice  # noqa: E402
-from tests.bench.common import line  # noqa: E402
+from modules.progress import Progress
+from modules.settings import ROOT
+from modules.speech.listen_back import Listener
+from modules.voice_clone import careful
+from modules.voice_clone.base import EnrolledVoice
+from modules.voice_clone.builtin.engine import BuiltinVoiceEngine
+from modules.voice_clone.builtin.voice import LearntVoice
+from tests.bench.common import judge_of, line, threads
 
 SENTENCES = ROOT / "tests" / "data" / "mixed_15.txt"
 REPORT = ROOT / "docs" / "quality" / "mixed.md"
@@ -58,15 +55,6 @@ class Score:
     def heard_rate(self) -> float:
         """Percent of the Latin words that were heard."""
         return 100 * self.heard / self.words
-
-
-def judge_of(shared: Path, models: Path) -> ModuleType:
-    """The shared folder's own measuring script."""
-    os.environ["EVAL_WHISPER"] = str(models / "whisper-base")
-    sys.path.insert(0, str(shared / "probes"))
-    import eval_voice
-
-    return eval_voice
 
 
 def latin_words(text: str) -> list[str]:
@@ -117,8 +105,8 @@ def main() -> int:
     parser.add_argument("--models", type=Path, default=ROOT / "models")
     given: Any = parser.parse_args()
     judge = judge_of(given.shared, given.models)
-    engine = BuiltinVoiceEngine(given.models, int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
-    listener = Listener(given.models, os.cpu_count() or 1)
+    engine = BuiltinVoiceEngine(given.models, threads())
+    listener = Listener(given.models, threads())
     scores: dict[str, Score] = {}
     pitches: dict[str, float] = {}
     for voice in given.voice:

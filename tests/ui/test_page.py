@@ -16,6 +16,7 @@ from modules.errors import StudioError
 from tests.ui import steps
 from tests.ui.conftest import Site
 from tests.ui.fakes import talking
+from tests.waiting import wait_for
 
 Visit = Callable[..., Any]
 NAME = "小美 🌸 <b>粗</b> & ../x"
@@ -114,12 +115,12 @@ def test_a_reload_finds_the_running_job_and_another_browser_does_not(site: Site,
     page.wait_for_selector("#job-check .fs-bar")
 
     stranger = visit(site.url)
-    time.sleep(1.0)
+    with stranger.expect_response(lambda answer: "queue/join" in answer.url):
+        pass  # it has been asked again
     assert stranger.locator("#job-check .fs-bar").count() == 0
 
     page.goto("about:blank")  # the tab is closed until the job is done
-    while site.studio.jobs()[0].state != "done":
-        time.sleep(0.1)
+    wait_for(lambda: site.studio.jobs()[0].state == "done")
     page.goto(site.url)
     page.wait_for_selector("#avatar-report .fs-timeline")
     assert stranger.locator("#avatar-report .fs-timeline").count() == 0

@@ -7,8 +7,8 @@ import re
 import pytest
 
 from modules.script import parse
-from modules.speech.normalise import normalise
-from modules.voice_clone.builtin import breath, chinese
+from modules.speech.normalise import HAN, normalise
+from modules.voice_clone.builtin import breath
 from modules.voice_clone.builtin.phonemes import LONGEST_SENTENCE, pieces, to_phonemes
 
 LONG = "我们公司在过去的几年里通过不断的技术创新和市场开拓已经成长为国内领先的人工智能企业并且在全球设立了研发中心"
@@ -56,6 +56,6 @@ def test_ten_minutes_of_text_reach_the_network_whole() -> None:
         spoken = normalise(utterance.text, utterance.language)
         for piece in breath.pieces(breath.with_breaths(spoken), lambda part: len(to_phonemes(part, "mixed"))):
             assert len(to_phonemes(piece, "mixed")) <= LONGEST_SENTENCE
-            characters += len(re.findall(f"[{chinese.HAN}]", piece))
+            characters += len(re.findall(f"[{HAN}]", piece))
             syllables += sum(len(said.pinyin) for said in pieces(piece))
     assert characters == syllables > 2400

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from modules.voice_clone.builtin.reading import Reading, english_words, spliced
+from modules.voice_clone.builtin.reading import Reading, english_words, spliced, tuned
 
 
 def reading(frames: list[int], value: float) -> Reading:
@@ -19,10 +19,8 @@ def reading(frames: list[int], value: float) -> Reading:
 
 
 def test_tuning_bends_only_what_is_voiced() -> None:
-    plain = Reading(np.zeros((1, 2), np.float32), np.array([5, 100, 200, 400], np.float32), np.zeros(4), np.ones(2))
-    tuned = plain.tuned(1.5, 0.5, 200.0)
-    assert tuned.pitch == pytest.approx([5, 1.5 * 200 / 2**0.5, 300, 1.5 * 200 * 2**0.5])
-    assert tuned.text is plain.text
+    pitch = tuned(np.array([5, 100, 200, 400], np.float32), 1.5, 0.5, 200.0)
+    assert pitch == pytest.approx([5, 1.5 * 200 / 2**0.5, 300, 1.5 * 200 * 2**0.5])
 
 
 def test_english_words_are_those_with_stress() -> None:

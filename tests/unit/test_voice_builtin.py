@@ -65,7 +65,8 @@ def test_prosody_follows_language_and_pitch() -> None:
     style = low.style(packs, "zh", 40)
     assert (style[:128] == 0.5).all()
     assert style[128:] == pytest.approx(packs.prosody(LOW["zh"].packs[0], 40), abs=1e-6)
-    assert low.pitch_scale("en") == pytest.approx(120.0 / LOW["en"].pitch)
+    assert low.tuned(np.array([LOW["en"].pitch]), "en") == pytest.approx([120.0])
+    assert low.tuned(np.array([LOW["en"].pitch]), "en", factor=2.0) == pytest.approx([240.0])
 
 
 def test_learnt_voice_survives_the_disk(tmp_path: Path) -> None:
@@ -77,14 +78,15 @@ def test_learnt_voice_survives_the_disk(tmp_path: Path) -> None:
 
 def test_a_voice_from_before_melodies_were_measured_keeps_the_lent_one(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(json.dumps({"timbre": [0.0] * 128, "pitch": 120.0}), encoding="utf-8")
-    assert LearntVoice.load(tmp_path).pitch_reach("zh") == 1.0
+    lent = LOW["zh"].pitch * np.array([0.5, 1.0, 2.0])
+    assert LearntVoice.load(tmp_path).tuned(lent, "zh") == pytest.approx([60.0, 120.0, 240.0])
 
 
 @pytest.mark.parametrize(("spread", "reach"), [(0.01, 0.8), (0.21, 1.0), (0.9, 1.25)])
 def test_melody_reaches_as_far_as_the_person_within_limits(spread: float, reach: float) -> None:
     voice = LearntVoice((0.0,) * 128, 120.0, spread)
-    assert voice.pitch_reach("en") == pytest.approx(reach)
-    assert voice.pitch_scale("en") * voice.prosody("en").pitch == pytest.approx(120.0)
+    lent = LOW["en"].pitch * np.array([0.5, 1.0, 2.0])
+    assert voice.tuned(lent, "en") == pytest.approx(120.0 * np.array([0.5, 1.0, 2.0]) ** reach)
 
 
 def test_views_are_what_they_say() -> None:

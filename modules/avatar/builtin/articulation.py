@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from modules.avatar.builtin.features import MEL_RATE, WHISPER_RATE, at_times
 from modules.avatar.builtin.sounds import GROUPS
+from modules.avatar.builtin.visemes import closing, touching
 from modules.media import Phone
 
 # For each of GROUPS, in eye distances: how far a mouth opens for it, and how far it narrows (negative: widens).
@@ -27,7 +28,6 @@ VOICE = slice(2, 30)  # of the mel bands
 # Lips come together, and part again, no faster than this: eye distances a frame.
 CLOSING_SPEED = 0.05
 TOUCHING_SHARE = 0.5
-FRAME_SECONDS = 0.04
 
 
 def said(phones: Sequence[Phone], count: int) -> np.ndarray:
@@ -55,7 +55,7 @@ def movements(
     both = at_times(np.stack([opening, rounding], 1), WHISPER_RATE, times)
     loud = at_times(_loudness(mel, spoken)[:, None], MEL_RATE, times)[:, 0]
     wanted = both[:, 0] * (SOFT_SHARE + (1 - SOFT_SHARE) * loud)
-    return _closing(wanted, _touching(shares, times)), both[:, 1]
+    return closing(wanted, touching(times, _closures(shares)), 0.0, CLOSING_SPEED), both[:, 1]
 
 
 def _loudness(mel: np.ndarray, spoken: np.ndarray) -> np.ndarray:
@@ -66,20 +66,8 @@ def _loudness(mel: np.ndarray, spoken: np.ndarray) -> np.ndarray:
     return np.asarray(gaussian_filter1d(strength, LOUDNESS_SIGMA * MEL_RATE))
 
 
-def _touching(shares: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """(T,) bool: where lips must touch: throughout each p, b and m, and at least in the frame nearest to it."""
+def _closures(shares: np.ndarray) -> list[Phone]:
+    """Each p, b and m, one sound wherever it goes on."""
     edges = np.diff((shares[:, LIPS_TOUCH] > TOUCHING_SHARE).astype(int), prepend=0, append=0)
-    starts, stops = np.flatnonzero(edges == 1) / WHISPER_RATE, np.flatnonzero(edges == -1) / WHISPER_RATE
-    touching = np.zeros(len(times), bool)
-    for start, stop in zip(starts, stops, strict=True):
-        reach = max((stop - start) / 2, FRAME_SECONDS / 2)
-        touching |= np.abs(times - (start + stop) / 2) <= reach
-    return touching
-
-
-def _closing(opening: np.ndarray, touching: np.ndarray) -> np.ndarray:
-    """``opening`` (T,) brought to nothing where lips touch, and towards it before and after."""
-    if not touching.any():
-        return opening
-    distance = np.abs(np.arange(len(opening))[:, None] - np.flatnonzero(touching)).min(1)
-    return np.minimum(opening, CLOSING_SPEED * distance)
+    starts, stops = (np.flatnonzero(edges == turn) / WHISPER_RATE for turn in (1, -1))
+    return [Phone(GROUPS[LIPS_TOUCH][0], *span) for span in zip(starts.tolist(), stops.tolist(), strict=True)]

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from modules.avatar.builtin.skin import Axes, read, smoothstep
+from modules.avatar.builtin.skin import Axes, read
 from modules.avatar.builtin.tones import Tones
-from modules.avatar.builtin.warp import Crop
+from modules.avatar.builtin.warp import Crop, smoothstep
 from modules.face import landmarks as at
 from modules.media import FRAME_RATE
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from modules.avatar.builtin.skin import Axes, Contour, Move, read, smoothstep
+from modules.avatar.builtin.skin import Axes, Contour, Move, read
 from modules.avatar.builtin.tones import Tones
-from modules.avatar.builtin.warp import Box, Crop
+from modules.avatar.builtin.warp import Box, Crop, smoothstep
 
 # Eye distances (the outer corners of the eyes are about 90 mm apart). Ends of the upper teeth from the middle on:
 # the outer ones are seen from the side.

@@ -24,6 +24,7 @@ from modules.avatar.builtin.tones import Tones, blur, measure
 from modules.avatar.builtin.warp import Box, Crop, feather
 from modules.errors import StudioError
 from modules.face import landmarks as at
+from modules.face.geometry import eye_distance
 from modules.media import FRAME_RATE
 
 MODEL = "photo.npz"
@@ -92,7 +93,7 @@ class LoadedPreview:
         """
         points = self._points[bases]
         own = np.linalg.norm(points[:, at.LIP_INNER_TOP] - points[:, at.LIP_INNER_BOTTOM], axis=1)
-        own = own / np.linalg.norm(points[:, at.EYE_OUTER_LEFT] - points[:, at.EYE_OUTER_RIGHT], axis=1)
+        own = own / eye_distance(points)
         # Who shows teeth at rest opens further to speak.
         opening = opening * np.maximum(own / WIDE, 1.0)
         moves = [Move(float(change), float(rounded)) for change, rounded in zip(opening - own, rounding, strict=True)]

@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter1d
 from modules.avatar.builtin.person import LoadedPerson
 from modules.avatar.builtin.selection import Blend, cheapest_path, cross_fades
 from modules.avatar.builtin.shapes import CLOSED, LIP_COUNT, opening
+from modules.avatar.builtin.warp import smoothstep
 from modules.face import landmarks as at
 
 # Share of the way from the unit's own geometry to the wanted one.
@@ -135,13 +136,8 @@ def _fade(person: LoadedPerson) -> np.ndarray:
     """(116,) how far each LOWER point follows the wanted geometry: 1 at the lips, 0 at nose and ears."""
     points = person.shapes.reference[list(at.LOWER)]
     lips_top = person.shapes.reference[list(at.LIPS), 1].min()
-    down = _step((points[:, 1] - (lips_top - FADE_ABOVE)) / FADE_HEIGHT)
-    side = 1 - _step((np.abs(points[:, 0]) - FADE_SIDE) / FADE_WIDTH)
+    down = smoothstep((points[:, 1] - (lips_top - FADE_ABOVE)) / FADE_HEIGHT)
+    side = 1 - smoothstep((np.abs(points[:, 0]) - FADE_SIDE) / FADE_WIDTH)
     fade = down * side
     fade[:LIP_COUNT] = 1
     return fade
-
-
-def _step(x: np.ndarray) -> np.ndarray:
-    inside = np.clip(x, 0, 1)
-    return np.asarray(inside**2 * (3 - 2 * inside))

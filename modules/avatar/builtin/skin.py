@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from modules.avatar.builtin.warp import Box
+from modules.avatar.builtin.warp import Box, smoothstep
 from modules.face import landmarks as at
 from modules.face.geometry import eye_distance
 
@@ -249,12 +249,6 @@ class Skin:
         """(S, 2) upper and lower inner edge of the lips after ``move``, local."""
         upper, lower, upper_weights, lower_weights = self._edges
         return upper + self.moved(upper_weights, move, False), lower + self.moved(lower_weights, move, True)
-
-
-def smoothstep(value: np.ndarray) -> np.ndarray:
-    """0 below 0, 1 above 1, and smooth between."""
-    held = np.clip(value, 0, 1)
-    return np.asarray(held * held * (3 - 2 * held))
 
 
 def _inside(points: np.ndarray, outline: np.ndarray) -> np.ndarray:

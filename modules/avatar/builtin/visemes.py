@@ -125,7 +125,7 @@ class Mouth:
         """(T, K) ``codes`` that the sound suggests at ``times`` (T,) in seconds, made to say ``phones``."""
         sounds = list(_plain(phones))
         resting = _inside(times, [p for p in sounds if p.symbol == PAUSE and p.stop - p.start >= REST_SECONDS])
-        shut, bitten = (_touching(times, [p for p in sounds if p.symbol in kind]) for kind in (BILABIAL, LIP_TEETH))
+        shut, bitten = (touching(times, [p for p in sounds if p.symbol in kind]) for kind in (BILABIAL, LIP_TEETH))
         gap = _measures(self._space.decode(codes))[:, 0]
         wanted = gap + OPENING_SHARE * (np.clip(gap, *self._bounds(times, sounds)) - gap)
         wanted = self._lively(wanted, ~shut & ~resting)
@@ -139,7 +139,7 @@ class Mouth:
     def heed(self, codes: np.ndarray, times: np.ndarray, phones: Sequence[Phone]) -> Wish:
         """The same for ``phones`` that were only heard: they shut lips, hold them back and widen them, open none."""
         sounds = list(_plain(phones))
-        shut = _touching(times, [p for p in sounds if p.symbol in BILABIAL])
+        shut = touching(times, [p for p in sounds if p.symbol in BILABIAL])
         gap = _measures(self._space.decode(codes))[:, 0]
         most = self._bounds(times, sounds)[1]
         wanted = self._closing(gap + OPENING_SHARE * np.minimum(most - gap, 0), shut, self._shut)
@@ -182,11 +182,27 @@ class Mouth:
         return np.maximum(lively, 0.0)
 
     def _closing(self, wanted: np.ndarray, touching: np.ndarray, level: float) -> np.ndarray:
-        """Openings that come down to ``level`` where lips or teeth touch, and leave it, as fast as this mouth does."""
-        if not touching.any():
-            return wanted
-        distance = np.abs(np.arange(len(wanted))[:, None] - np.flatnonzero(touching)[None]).min(1)
-        return np.minimum(wanted, level + self.speed * distance)
+        """``closing`` as fast as this mouth does it."""
+        return closing(wanted, touching, level, self.speed)
+
+
+def closing(wanted: np.ndarray, touching: np.ndarray, level: float, speed: float) -> np.ndarray:
+    """(T,) openings ``wanted`` that come down to ``level`` where lips are ``touching``, ``speed`` a frame each way."""
+    if not touching.any():
+        return wanted
+    distance = np.abs(np.arange(len(wanted))[:, None] - np.flatnonzero(touching)[None]).min(1)
+    return np.minimum(wanted, level + speed * distance)
+
+
+def touching(times: np.ndarray, phones: Iterable[Phone]) -> np.ndarray:
+    """(T,) bool: the frames in which lips touch for ``phones``: all inside, and for each at least the nearest."""
+    found = np.zeros(len(times), bool)
+    for phone in phones:
+        found |= (times >= phone.start) & (times < phone.stop)
+        middle = (phone.start + phone.stop) / 2
+        nearest = int(np.abs(times - middle).argmin())
+        found[nearest] |= abs(times[nearest] - middle) <= 1 / FRAME_RATE
+    return found
 
 
 def _measures(points: np.ndarray) -> np.ndarray:
@@ -222,16 +238,6 @@ def _inside(times: np.ndarray, phones: list[Phone]) -> np.ndarray:
     for phone in phones:
         inside |= (times >= phone.start) & (times < phone.stop)
     return inside
-
-
-def _touching(times: np.ndarray, phones: list[Phone]) -> np.ndarray:
-    """(T,) bool: the frames in which lips touch for ``phones``: all inside, and for each at least the nearest."""
-    touching = _inside(times, phones)
-    for phone in phones:
-        middle = (phone.start + phone.stop) / 2
-        nearest = int(np.abs(times - middle).argmin())
-        touching[nearest] |= abs(times[nearest] - middle) <= 1 / FRAME_RATE
-    return touching
 
 
 def _blended(times: np.ndarray, phones: list[Phone], values: list[float], otherwise: float, sigma: float) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from modules.avatar.builtin.sharpness import softened
 from modules.face import landmarks as at
+from modules.face.geometry import eye_distance
 
 LOWER = list(at.LOWER)
 ANCHORS = list(dict.fromkeys((*at.LOWER, *at.UPPER)))
@@ -169,7 +170,7 @@ def draw_mouth(
     speed (2,) how far it moves within a frame; goal (116, 2) where
     the LOWER points shall be; all in frame pixels. Returns (h, w, 3) uint8 BGR and its (h, w) uint8 mask.
     """
-    eyes = float(np.linalg.norm(base_points[at.EYE_OUTER_LEFT] - base_points[at.EYE_OUTER_RIGHT]))
+    eyes = float(eye_distance(base_points))
     moved = base_points.copy()
     moved[LOWER] = goal
     rim = border(box)
@@ -252,13 +253,17 @@ def _color_offset(base: np.ndarray, mouth: np.ndarray, inside: np.ndarray, lips:
     return cv2.resize(total / amount[..., None], (width, height), interpolation=cv2.INTER_LINEAR)
 
 
+def smoothstep(value: np.ndarray) -> np.ndarray:
+    """0 below 0, 1 above 1, and smooth between."""
+    held = np.clip(value, 0, 1)
+    return np.asarray(held * held * (3 - 2 * held))
+
+
 def feather(box: Box, eyes: float) -> np.ndarray:
     """(h, w) uint8 mask of the box that fades to 0 at its border."""
     reach = 2 * FEATHER * eyes
 
     def ramp(length: int) -> np.ndarray:
-        inside = np.minimum(np.arange(length), np.arange(length)[::-1]) / reach
-        inside = np.clip(inside, 0, 1)
-        return np.asarray(inside**2 * (3 - 2 * inside))
+        return smoothstep(np.minimum(np.arange(length), np.arange(length)[::-1]) / reach)
 
     return np.round(255 * np.outer(ramp(box.height), ramp(box.width))).astype(np.uint8)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from modules.speech.normalise import HAN
 from modules.voice_clone.builtin import chinese
 
 # Phoneme letters of a piece: about ten seconds of speech.
@@ -42,7 +43,7 @@ _LINKS = frozenset(
         "by", "for", "from", "in", "of", "on", "to", "with", "与", "及", "和", "给", "跟"
     }
 )  # fmt: skip
-_HAN_RUN = re.compile(f"[{chinese.HAN}]{{{ONE_BREATH + 1},}}")
+_HAN_RUN = re.compile(f"[{HAN}]{{{ONE_BREATH + 1},}}")
 # What a place in the middle is worth against one at an end, in the same measure as the marks.
 _MIDDLE = 3.0
 

@@ -13,10 +13,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from modules.speech.normalise import HAN
 from modules.voice_clone.builtin import polyphones
 from modules.voice_clone.builtin.polyphones import SURNAMES, Place
 
-HAN = "\u3400-\u9fff"
 READINGS = Path(__file__).parent / "data" / "readings.txt"
 # How far a rule looks back; forward it sees the rest of the sentence.
 LOOK_BACK = 16

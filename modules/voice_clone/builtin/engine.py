@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,13 @@ from modules.progress import Progress
 from modules.speech.normalise import normalise
 from modules.voice_clone.base import EnrolledVoice, Reference, VoiceEngineInfo
 from modules.voice_clone.builtin import breath
-from modules.voice_clone.builtin import voice as learnt
 from modules.voice_clone.builtin.child import enrol_in_child
 from modules.voice_clone.builtin.packs import voice_packs
 from modules.voice_clone.builtin.phonemes import Vocabulary, to_phonemes
 from modules.voice_clone.builtin.reading import Reading, english_words, spliced
 from modules.voice_clone.builtin.synthesis import SAMPLE_RATE, Synthesiser, finish
 from modules.voice_clone.builtin.timing import phones_of
-from modules.voice_clone.builtin.voice import LearntVoice
+from modules.voice_clone.builtin.voice import FILE, LearntVoice
 
 PAUSE_SECONDS = 0.3
 # Between two pieces of one sentence.
@@ -64,7 +64,7 @@ class BuiltinVoiceEngine:
 
     def enrol(self, reference: Reference, folder: Path, progress: Progress) -> EnrolledVoice:
         """Learn the timbre and the pitch of the reference into ``folder``."""
-        if not (folder / learnt.FILE).is_file():
+        if not (folder / FILE).is_file():
             for name in self.info.weights:
                 weights.folder(self._models_dir, name)
             folder.mkdir(parents=True, exist_ok=True)
@@ -94,8 +94,7 @@ class BuiltinVoiceEngine:
 
         def read(one: str, pace: float) -> Reading:
             reading = synthesiser.read(tokens, person.style(voice_packs(), one, len(tokens)), speed * pace)
-            centre = person.prosody(one).pitch
-            return reading.tuned(person.pitch_scale(one) * pitch, person.pitch_reach(one), centre)
+            return replace(reading, pitch=person.tuned(reading.pitch, one, pitch))
 
         if language != "mixed":
             return read(language, 1.0)

@@ -27,7 +27,6 @@ from modules.speech.listen_back import Listener
 from modules.speech.pitch import Melody, melody
 from modules.voice_clone.builtin.packs import VoicePacks, voice_packs
 from modules.voice_clone.builtin.phonemes import Vocabulary, to_phonemes
-from modules.voice_clone.builtin.reading import VOICED_FROM_HZ
 from modules.voice_clone.builtin.synthesis import finish
 from modules.voice_clone.builtin.views import views
 from modules.voice_clone.builtin.voice import LearntVoice
@@ -198,15 +197,8 @@ class Reader:
         prosody = self._voice.style(self._packs, language, len(tokens))[None, 128:]
         with torch.no_grad():
             spoken = self._network.read(torch.tensor([tokens]), torch.from_numpy(prosody))
-        return SpokenText(spoken.text, self._in_tune(spoken.pitch, language), spoken.energy)
-
-    def _in_tune(self, pitch: Tensor, language: str) -> Tensor:
-        """The F0 (1, 2T) as ``Reading.tuned`` changes it."""
-        import torch
-
-        height = pitch.clamp(min=VOICED_FROM_HZ) / self._voice.prosody(language).pitch
-        bent = pitch * self._voice.pitch_scale(language) * height ** (self._voice.pitch_reach(language) - 1)
-        return torch.where(pitch > VOICED_FROM_HZ, bent, pitch)
+        pitch = self._voice.tuned(spoken.pitch.numpy(), language)
+        return SpokenText(spoken.text, torch.from_numpy(pitch), spoken.energy)
 
 
 class Learner:

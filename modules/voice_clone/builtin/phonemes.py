@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modules.errors import StudioError
+from modules.speech.normalise import HAN
 from modules.voice_clone.builtin import chinese, latin, tones
 
 VOCABULARY_FILE = "vocab.json"
@@ -50,7 +51,7 @@ _VOWELS = "aeiouæɑɐɔɛəɜɪʊʌAIOQWYᵊᵻ"
 _BREATHED = re.compile(rf"(?<![^ ])[ptk](?=[ɹlwj]?[ˈˌ]?[{_VOWELS}])|(?<![sʃ])[ptk](?=[ɹlwj]?[ˈˌ][{_VOWELS}])")
 # Alone it is an article to the English reader.
 _LETTER_A = "ˈA"
-_HAN = re.compile(f"[{chinese.HAN}]")
+_HAN = re.compile(f"[{HAN}]")
 _NOT_LETTERS_OF_MODEL = chr(815)
 
 

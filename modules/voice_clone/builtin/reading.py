@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +26,12 @@ class Reading:
     energy: Floats
     frames: Floats
 
-    def tuned(self, scale: float, reach: float, centre: float) -> Reading:
-        """With F0 times ``scale``, and its distance from ``centre`` (Hz) times ``reach``, in ln F0."""
-        height = np.maximum(self.pitch, VOICED_FROM_HZ) / centre
-        bent = self.pitch * np.float32(scale) * height ** np.float32(reach - 1)
-        return replace(self, pitch=np.where(self.pitch > VOICED_FROM_HZ, bent, self.pitch).astype(np.float32))
+
+def tuned(pitch: Floats, scale: float, reach: float, centre: float) -> Floats:
+    """F0 in Hz (of any shape) times ``scale``, and its distance from ``centre`` (Hz) times ``reach``, in ln F0."""
+    height = np.maximum(pitch, VOICED_FROM_HZ) / centre
+    bent = pitch * np.float32(scale) * height ** np.float32(reach - 1)
+    return np.where(pitch > VOICED_FROM_HZ, bent, pitch).astype(np.float32)
 
 
 def english_words(letters: Sequence[str]) -> list[tuple[int, int]]:

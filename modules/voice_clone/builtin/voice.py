@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modules.voice_clone.builtin.packs import VoicePacks
+from modules.voice_clone.builtin.reading import tuned
 
 Floats = NDArray[np.float32]
 
@@ -71,15 +72,14 @@ class LearntVoice:
         prosody = np.mean([packs.prosody(name, tokens) for name in self.prosody(language).packs], axis=0)
         return np.concatenate([np.asarray(self.timbre, np.float32), prosody]).astype(np.float32)
 
-    def pitch_scale(self, language: str) -> float:
-        """What the predicted F0 is multiplied with so that its median becomes the person's."""
-        return self.pitch / self.prosody(language).pitch
+    def tuned(self, pitch: Floats, language: str, factor: float = 1.0) -> Floats:
+        """F0 in Hz (of any shape) as ``language``'s prosody has it, as the person has it; factor: that much higher."""
+        lent = self.prosody(language)
+        return tuned(pitch, factor * self.pitch / lent.pitch, self._reach(lent), lent.pitch)
 
-    def pitch_reach(self, language: str) -> float:
+    def _reach(self, lent: Prosody) -> float:
         """How much further than the lent melody the person's moves from its median, in ln F0."""
-        if not self.spread:
-            return 1.0
-        return float(np.clip(self.spread / self.prosody(language).spread, LEAST_REACH, MOST_REACH))
+        return float(np.clip(self.spread / lent.spread, LEAST_REACH, MOST_REACH)) if self.spread else 1.0
 
     def save(self, folder: Path) -> None:
         """Write the voice into ``folder``; the file appears whole or not at all."""
