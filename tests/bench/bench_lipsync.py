@@ -34,10 +34,10 @@ from modules.avatar.builtin.footage import mouth_boxes
 from modules.avatar.builtin.learn import attend, store_crops
 from modules.avatar.builtin.person import LoadedPerson, PersonModel
 from modules.avatar.builtin.shapes import face_shapes, opening
-from modules.avatar.builtin.silence import gate
 from modules.avatar.builtin.sounds import heard_phones
 from modules.avatar.builtin.sync import USUAL_LAG
 from modules.avatar.builtin.visemes import Mouth
+from modules.avatar.silence import gate
 from modules.face.track import Track, track_footage
 from modules.progress import Progress
 from tests.bench.common import MEDIA, line

@@ -27,7 +27,7 @@ from modules.avatar import compositor
 from modules.avatar.base import PreparedAvatar
 from modules.avatar.builtin import eyelids, sway
 from modules.avatar.builtin.engine import BuiltinEngine
-from modules.avatar.builtin.listen import STEADY, windows
+from modules.avatar.listen import STEADY, windows
 from modules.face import landmarks as at
 from modules.face.geometry import eye_distance
 from modules.face.track import FaceTracker, track_footage

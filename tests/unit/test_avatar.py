@@ -12,7 +12,6 @@ import pytest
 from modules import media
 from modules.avatar import compositor
 from modules.avatar.base import BaseLoop, FaceFrame
-from modules.avatar.builtin.crops import CropStore, CropWriter
 from modules.avatar.builtin.ears import hear
 from modules.avatar.builtin.features import (
     SAMPLE_RATE,
@@ -22,14 +21,15 @@ from modules.avatar.builtin.features import (
     power_spectrum,
     whisper_mel,
 )
-from modules.avatar.builtin.footage import choose_loop
-from modules.avatar.builtin.listen import LIVE, STEADY, Pace, windows
 from modules.avatar.builtin.plan import GROW, GROW_MORE, LOWER_LIP, UPPER_LIP, _lips_apart
 from modules.avatar.builtin.regress import KernelRegression, Statistics, adapt
 from modules.avatar.builtin.selection import JUMP_COST, STAY_COST, Units, cheapest_path, cross_fades
 from modules.avatar.builtin.shapes import ShapeSpace, opening, smooth_runs
-from modules.avatar.builtin.silence import gate, speaking
-from modules.avatar.builtin.warp import Box, border, feather, similarity, warp_maps
+from modules.avatar.builtin.warp import border, feather, similarity, warp_maps
+from modules.avatar.crops import Box, CropStore, CropWriter
+from modules.avatar.listen import LIVE, STEADY, Pace, windows
+from modules.avatar.loop import choose_loop
+from modules.avatar.silence import gate, speaking
 from modules.errors import StudioError
 from modules.face.landmarks import LOWER
 from modules.face.track import FaceTracker, Track

@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 
 from modules.avatar.base import BaseLoop
-from modules.avatar.builtin.footage import MAX_FRAMES, MAX_LOOP, MAX_TAUGHT, choose_kept, choose_loop, choose_taught
+from modules.avatar.builtin.footage import MAX_FRAMES, MAX_TAUGHT, choose_kept, choose_taught
 from modules.avatar.builtin.plan import SHRINK, _allowed
 from modules.avatar.builtin.selection import Units
 from modules.avatar.builtin.shapes import BOTTOM, CLOSED, LOWER, TOP, ShapeSpace, face_shapes, opening
 from modules.avatar.builtin.sharpness import softened
-from modules.avatar.builtin.silence import gate
 from modules.avatar.builtin.sounds import GROUPS, OPENNESS, heard_phones, sound_groups
 from modules.avatar.builtin.sync import USUAL_LAG, footage_lag
 from modules.avatar.builtin.visemes import Mouth
+from modules.avatar.loop import MAX_LOOP, choose_loop
+from modules.avatar.silence import gate
 from modules.face import landmarks as at
 from modules.face.track import Track
 from modules.media import Phone

@@ -12,11 +12,10 @@ import pytest
 
 from modules.avatar.builtin import eyelids, photo, sway
 from modules.avatar.builtin.articulation import movements, said
-from modules.avatar.builtin.crops import CropWriter
 from modules.avatar.builtin.photo import LoadedPreview, Preview
 from modules.avatar.builtin.skin import Axes, Grid, Move, Skin
 from modules.avatar.builtin.tones import measure
-from modules.avatar.builtin.warp import Box, Crop
+from modules.avatar.crops import Box, Crop, CropWriter
 from modules.face import landmarks as at
 from modules.face.track import FaceTracker
 from modules.media import Phone

@@ -9,10 +9,10 @@ import pytest
 
 from modules import media
 from modules.avatar.builtin import visemes
-from modules.avatar.builtin.listen import LIVE, STEADY, Pace, windows
 from modules.avatar.builtin.plan import CLOSABLE, LOWER_LIP, UPPER_LIP, _shut
 from modules.avatar.builtin.shapes import BOTTOM, CLOSED, LOWER, TOP, ShapeSpace, opening
 from modules.avatar.builtin.visemes import DEMANDS, Mouth
+from modules.avatar.listen import LIVE, STEADY, Pace, windows
 from modules.face import landmarks as at
 from modules.media import PAUSE, Phone
 

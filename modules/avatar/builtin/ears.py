@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from modules import media, weights
-from modules.avatar.builtin.features import HOP, MEL_RATE, SAMPLE_RATE, Hearing, WhisperEncoder, log_mel, loudness
-from modules.avatar.builtin.silence import speaking
+from modules.avatar.builtin.features import HOP, MEL_RATE, SAMPLE_RATE, Hearing, WhisperEncoder, log_mel
 from modules.avatar.builtin.sounds import sound_groups
+from modules.avatar.silence import loudness, speaking
 from modules.progress import Progress
 
 WHISPER = "whisper-base"

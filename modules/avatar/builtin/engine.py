@@ -22,12 +22,12 @@ from modules import media
 from modules.avatar.base import FaceFrame, LipSyncEngineInfo, PreparedAvatar
 from modules.avatar.builtin import person, photo
 from modules.avatar.builtin.ears import WHISPER, Ears
-from modules.avatar.builtin.footage import choose_loop
 from modules.avatar.builtin.learn import learn
-from modules.avatar.builtin.listen import LIVE, STEADY, windows
 from modules.avatar.builtin.perform import Performance, PersonPerformance, PreviewPerformance
 from modules.avatar.builtin.person import LoadedPerson
 from modules.avatar.builtin.photo import LoadedPreview
+from modules.avatar.listen import LIVE, STEADY, windows
+from modules.avatar.loop import choose_loop
 from modules.face.track import Track
 from modules.options import Option, resolve
 from modules.progress import Progress

@@ -10,7 +10,8 @@ from scipy.interpolate import PchipInterpolator
 
 from modules.avatar.builtin.skin import Axes, read
 from modules.avatar.builtin.tones import Tones
-from modules.avatar.builtin.warp import Crop, smoothstep
+from modules.avatar.builtin.warp import smoothstep
+from modules.avatar.crops import Crop
 from modules.face import landmarks as at
 from modules.media import FRAME_RATE
 

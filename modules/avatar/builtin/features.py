@@ -147,13 +147,3 @@ def at_times(features: np.ndarray, rate: float, times: np.ndarray) -> np.ndarray
 def with_context(features: np.ndarray, rate: float, times: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """(len(times), D * len(offsets)): the features at each time and ``offsets`` seconds around it."""
     return np.concatenate([at_times(features, rate, times + offset) for offset in offsets], axis=1)
-
-
-def loudness(sound: np.ndarray, count: int, frame_rate: float) -> np.ndarray:
-    """(count,) loudness in dB of the 60 ms around each frame of 16 kHz ``sound``."""
-    half = int(0.03 * SAMPLE_RATE)
-    total = np.concatenate([[0.0], np.cumsum(sound.astype(np.float64) ** 2)])
-    centers = ((np.arange(count) + 0.5) / frame_rate * SAMPLE_RATE).astype(int)
-    low, high = np.clip(centers - half, 0, len(sound)), np.clip(centers + half, 0, len(sound))
-    power = (total[high] - total[low]) / np.maximum(high - low, 1)
-    return np.asarray(10 * np.log10(power + 1e-10))

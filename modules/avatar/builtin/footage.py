@@ -2,78 +2,23 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from modules.avatar.base import BaseLoop
 from modules.avatar.builtin.shapes import LIP_COUNT, FaceShapes, opening
-from modules.avatar.builtin.warp import Box
-from modules.errors import StudioError
+from modules.avatar.crops import Box
 from modules.face import landmarks as at
-from modules.face.geometry import eye_distance
 from modules.face.track import Track
 
 # Frames whose pictures are kept: those that carry the output, and more of them to take mouths from.
-MAX_LOOP, MAX_FRAMES = 1000, 1500
+MAX_FRAMES = 1500
 # Frames that are learnt from: five minutes.
 MAX_TAUGHT = 7500
 # Footage is chosen in pieces of this many frames; their variety is judged by every so many of them.
 PIECE, EVERY = 50, 5
-# At an end of the loop the head's motion turns back: within so many frames of it, at the stillest moment.
-MAX_TRIM, TRIM_SHARE = 50, 0.15
-STILL_SIGMA = 2.0
-# A loop shorter than this is worth lengthening over short gaps in the track.
-SHORT_LOOP = 250
-MAX_GAP = 10
 # The mouth's surroundings in a person's own frame, in eye distances: half width, above the lips, below the chin.
 HALF_WIDTH, ABOVE_LIPS, BELOW_CHIN = 0.74, 0.42, 0.38
 CROP_MARGIN = 0.12
-
-
-def runs(usable: np.ndarray) -> list[tuple[int, int]]:
-    """(start, stop) of each run of true values."""
-    edges = np.diff(np.concatenate([[0], usable.astype(np.int8), [0]]))
-    return list(zip(np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist(), strict=True))
-
-
-def choose_loop(track: Track) -> BaseLoop:
-    """The passage that carries the output: the longest usable one, at most MAX_LOOP of it, the most frontal part.
-
-    It begins and ends where the head is stillest, for there its motion turns back.
-    """
-    usable = track.usable
-    if not usable.any():
-        raise StudioError("face_unusable")
-    passages = runs(usable)
-    if max(stop - start for start, stop in passages) < SHORT_LOOP:
-        bridged = usable.copy()
-        for (_, before), (after, _) in pairwise(passages):
-            if after - before <= MAX_GAP:
-                bridged[before:after] = True
-        passages = runs(bridged)
-    start, stop = max(passages, key=lambda run: run[1] - run[0])
-    if stop - start > MAX_LOOP:
-        turn = np.concatenate([[0.0], np.cumsum(np.abs(track.pose[start:stop, 0]))])
-        start += int((turn[MAX_LOOP:] - turn[:-MAX_LOOP]).argmin())
-        stop = start + MAX_LOOP
-    trim = min(MAX_TRIM, int(TRIM_SHARE * (stop - start)))
-    if not trim:  # a photo, or next to nothing
-        return BaseLoop(start, stop)
-    motion = _motion(track.landmarks[start:stop])
-    # Of equally still moments the outermost is taken.
-    first = int(motion[: trim + 1].argmin())
-    last = len(motion) - 1 - int(motion[::-1][: trim + 1].argmin())
-    return BaseLoop(start + first, start + last + 1)
-
-
-def _motion(landmarks: np.ndarray) -> np.ndarray:
-    """(N,) how fast the head moves, in eye distances a frame, from (N, 478, 3) landmarks."""
-    stable = landmarks[:, list(at.STABLE), :2].astype(np.float64)
-    eyes = np.maximum(eye_distance(landmarks).astype(np.float64), 1.0)
-    speed = np.gradient(gaussian_filter1d(stable, STILL_SIGMA, axis=0, mode="nearest"), axis=0)
-    return np.asarray(np.linalg.norm(speed, axis=-1).mean(1) / eyes)
 
 
 def choose_taught(track: Track) -> np.ndarray:

@@ -10,7 +10,6 @@ import numpy as np
 from modules import media
 from modules.avatar.base import BaseLoop
 from modules.avatar.builtin import photo
-from modules.avatar.builtin.crops import CropWriter
 from modules.avatar.builtin.ears import Ears, hear
 from modules.avatar.builtin.features import HOP, SAMPLE_RATE, Hearing
 from modules.avatar.builtin.footage import choose_kept, choose_taught, mouth_boxes
@@ -18,7 +17,7 @@ from modules.avatar.builtin.person import PersonModel
 from modules.avatar.builtin.regress import SpeechToShape
 from modules.avatar.builtin.shapes import ShapeSpace, face_shapes, opening
 from modules.avatar.builtin.sync import footage_lag
-from modules.avatar.builtin.warp import Box
+from modules.avatar.crops import Box, CropWriter
 from modules.face.track import Track
 from modules.progress import Progress
 

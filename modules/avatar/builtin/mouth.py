@@ -12,7 +12,8 @@ import numpy as np
 
 from modules.avatar.builtin.skin import Axes, Contour, Move, read
 from modules.avatar.builtin.tones import Tones
-from modules.avatar.builtin.warp import Box, Crop, smoothstep
+from modules.avatar.builtin.warp import smoothstep
+from modules.avatar.crops import Box, Crop
 
 # Eye distances (the outer corners of the eyes are about 90 mm apart). Ends of the upper teeth from the middle on:
 # the outer ones are seen from the side.

@@ -12,15 +12,16 @@ from modules.avatar.base import BaseLoop
 from modules.avatar.builtin.articulation import movements, said
 from modules.avatar.builtin.ears import Ears, at_hearing_rate, hear
 from modules.avatar.builtin.features import MEL_RATE, WHISPER_RATE
-from modules.avatar.builtin.listen import Window
 from modules.avatar.builtin.person import LoadedPerson
 from modules.avatar.builtin.photo import LoadedPreview
 from modules.avatar.builtin.plan import Drawing, Wanted, choose_units, drawings
-from modules.avatar.builtin.silence import gate
 from modules.avatar.builtin.sounds import heard_phones
 from modules.avatar.builtin.sync import USUAL_LAG
 from modules.avatar.builtin.visemes import Mouth, Wish
-from modules.avatar.builtin.warp import Box, Source, draw_mouth
+from modules.avatar.builtin.warp import Source, draw_mouth
+from modules.avatar.crops import Box
+from modules.avatar.listen import Window
+from modules.avatar.silence import gate
 
 # Output frames already drawn that are planned again with the next window, so that smoothing runs across.
 HISTORY = 4

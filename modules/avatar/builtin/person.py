@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from modules.avatar.builtin.crops import CropStore
 from modules.avatar.builtin.footage import mouth_boxes
 from modules.avatar.builtin.regress import SpeechToShape
 from modules.avatar.builtin.selection import OPENING_WEIGHT, Units
 from modules.avatar.builtin.shapes import CLOSED, FaceShapes, ShapeSpace, face_shapes, opening
-from modules.avatar.builtin.warp import Box
+from modules.avatar.crops import Box, CropStore
 from modules.errors import StudioError
 from modules.face import landmarks as at
 

@@ -16,12 +16,12 @@ from scipy.signal import lfilter
 
 from modules.avatar.builtin import eyelids, mouth, sway
 from modules.avatar.builtin.articulation import OPENINGS
-from modules.avatar.builtin.crops import CropStore
 from modules.avatar.builtin.footage import mouth_boxes
 from modules.avatar.builtin.shapes import face_shapes, smooth_runs
 from modules.avatar.builtin.skin import Axes, Grid, Move, Skin, Weights, read
 from modules.avatar.builtin.tones import Tones, blur, measure
-from modules.avatar.builtin.warp import Box, Crop, feather
+from modules.avatar.builtin.warp import feather
+from modules.avatar.crops import Box, Crop, CropStore
 from modules.errors import StudioError
 from modules.face import landmarks as at
 from modules.face.geometry import eye_distance

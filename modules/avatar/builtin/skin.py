@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from modules.avatar.builtin.warp import Box, smoothstep
+from modules.avatar.builtin.warp import smoothstep
+from modules.avatar.crops import Box
 from modules.face import landmarks as at
 from modules.face.geometry import eye_distance
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from modules.avatar.builtin.skin import Axes, Grid
-from modules.avatar.builtin.warp import Box, smoothstep
+from modules.avatar.builtin.warp import smoothstep
+from modules.avatar.crops import Box
 from modules.face import landmarks as at
 from modules.face.geometry import eye_distance
 from modules.media import FRAME_RATE

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from modules.avatar.builtin.warp import Crop
+from modules.avatar.crops import Crop
 from modules.face import landmarks as at
 from modules.face.geometry import eye_distance
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from modules.avatar.builtin.sharpness import softened
+from modules.avatar.crops import Box, Crop
 from modules.face import landmarks as at
 from modules.face.geometry import eye_distance
 
@@ -29,37 +30,6 @@ GRID = 0.075
 SHRINK = 4
 BORDER_POINTS = 5
 SMOOTHNESS = 1e-3
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle of a picture: left and top inclusive, right and bottom exclusive, in pixels."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
-
-    @property
-    def width(self) -> int:
-        return self.right - self.left
-
-    @property
-    def height(self) -> int:
-        return self.bottom - self.top
-
-    @property
-    def corner(self) -> np.ndarray:
-        return np.array([self.left, self.top], np.float64)
-
-
-@dataclass(frozen=True)
-class Crop:
-    """A piece of a frame: pixels (h, w, 3) uint8 BGR whose corner lies at (left, top) of the frame."""
-
-    pixels: np.ndarray
-    left: int
-    top: int
 
 
 @dataclass(frozen=True)

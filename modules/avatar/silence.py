@@ -17,6 +17,7 @@ REACH = 2
 # In a silence of this many frames nobody keeps the mouth open for the next word.
 LONG_SILENCE = 20
 GATE_SIGMA = 1.5
+SAMPLE_RATE = 16000
 
 
 def threshold(decibels: np.ndarray) -> float:
@@ -50,3 +51,13 @@ def gate(spoken: np.ndarray, closing: float = 1.0) -> np.ndarray:
         return np.minimum(1 - closing * (1 - gate(spoken)), gate(_without_short(spoken, LONG_SILENCE)))
     reached = binary_dilation(spoken, np.ones(2 * REACH + 1))
     return np.asarray(gaussian_filter1d(reached.astype(np.float64), GATE_SIGMA, mode="nearest"))
+
+
+def loudness(sound: np.ndarray, count: int, frame_rate: float) -> np.ndarray:
+    """(count,) loudness in dB of the 60 ms around each frame of ``sound`` at SAMPLE_RATE (16 kHz)."""
+    half = int(0.03 * SAMPLE_RATE)
+    total = np.concatenate([[0.0], np.cumsum(sound.astype(np.float64) ** 2)])
+    centers = ((np.arange(count) + 0.5) / frame_rate * SAMPLE_RATE).astype(int)
+    low, high = np.clip(centers - half, 0, len(sound)), np.clip(centers + half, 0, len(sound))
+    power = (total[high] - total[low]) / np.maximum(high - low, 1)
+    return np.asarray(10 * np.log10(power + 1e-10))

@@ -1,7 +1,8 @@
-"""The stored lower-face crops of one avatar: JPEGs in one file, read one at a time."""
+"""The stored crops of one avatar: JPEGs in one file, read one at a time."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -9,7 +10,6 @@ from typing import BinaryIO, Self
 import cv2
 import numpy as np
 
-from modules.avatar.builtin.warp import Box, Crop
 from modules.errors import StudioError
 
 QUALITY = [
@@ -19,6 +19,37 @@ QUALITY = [
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
 ]
 PICTURES, INDEX = "crops.bin", "crops.npz"
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle of a picture: left and top inclusive, right and bottom exclusive, in pixels."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def corner(self) -> np.ndarray:
+        return np.array([self.left, self.top], np.float64)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A piece of a frame: pixels (h, w, 3) uint8 BGR whose corner lies at (left, top) of the frame."""
+
+    pixels: np.ndarray
+    left: int
+    top: int
 
 
 class CropWriter:
