@@ -6,6 +6,7 @@ give the same mel bands as the 16 kHz ones it was trained with once the power is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -58,6 +59,21 @@ class SpeakerEncoder(nn.Module):
 
     def forward(self, sound: Tensor) -> Tensor:
         """(samples,) at 24 kHz -> (256,) unit vector: the mean over windows of 1.6 s, 0.4 s apart."""
+        return self.each([sound])[0]
+
+    def each(self, sounds: Sequence[Tensor]) -> Tensor:
+        """Several sounds, each (samples,) at 24 kHz -> (sounds, 256) unit vectors.
+
+        All windows go through the network together: the LSTM reads its weights at every frame, and that costs
+        about as much for one window as for twenty.
+        """
+        windows = [self._windows(sound) for sound in sounds]
+        state = self.lstm(torch.cat(windows))[1][0][-1]
+        found = nn.functional.normalize(torch.relu(self.linear(state)), dim=1).split([len(some) for some in windows])
+        return nn.functional.normalize(torch.stack([one.mean(0) for one in found]), dim=1)
+
+    def _windows(self, sound: Tensor) -> Tensor:
+        """(samples,) -> (windows, 160 frames, 40 mel bands) at an even level."""
         sound = sound * (LEVEL / (sound.square().mean().sqrt() + 1e-9))
         spectrum = torch.stft(sound, WINDOW, HOP, window=self.window, pad_mode="constant", return_complex=True)
         mel = (self.filters @ (spectrum.abs().square() / POWER_SCALE)).T
@@ -66,10 +82,7 @@ class SpeakerEncoder(nn.Module):
         starts = list(range(0, len(mel) - PARTIAL_FRAMES + 1, PARTIAL_STEP))
         if starts[-1] + PARTIAL_FRAMES < len(mel):
             starts.append(len(mel) - PARTIAL_FRAMES)
-        partials = torch.stack([mel[start : start + PARTIAL_FRAMES] for start in starts])
-        state = self.lstm(partials)[1][0][-1]
-        each = nn.functional.normalize(torch.relu(self.linear(state)), dim=1)
-        return nn.functional.normalize(each.mean(0), dim=0)
+        return torch.stack([mel[start : start + PARTIAL_FRAMES] for start in starts])
 
 
 def load_speaker_encoder(folder: Path) -> SpeakerEncoder:

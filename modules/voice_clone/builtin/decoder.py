@@ -33,18 +33,21 @@ class _StyledSnake(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, x: Tensor, scale: Tensor, shift: Tensor, alpha: Tensor) -> Tensor:
-        variance, mean = torch.var_mean(x, dim=2, keepdim=True, correction=0)
+        mean = x.mean(2, keepdim=True)
+        centred = x - mean
+        # torch.var_mean takes forty times as long along the last dimension.
+        variance = torch.linalg.vector_norm(centred, dim=2, keepdim=True).square_() / x.shape[2]
         inverse = torch.rsqrt(variance + NORM_EPSILON)
         context.save_for_backward(x, mean, inverse, scale, shift, alpha)
-        styled = torch.addcmul(shift, x.sub(mean).mul_(inverse), scale)
-        return styled.addcdiv_(torch.sin(styled * alpha).square_(), alpha)
+        styled = torch.addcmul(shift, centred, scale * inverse)
+        return styled.addcdiv_(torch.mul(styled, alpha, out=centred).sin_().square_(), alpha)
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, mean, inverse, scale, shift, alpha = context.saved_tensors
         normal = (x - mean).mul_(inverse)
         slope = torch.addcmul(shift, normal, scale).mul_(2 * alpha).sin_().add_(1).mul_(gradients[0])
-        for_scale = (slope * normal).sum(2, keepdim=True)
+        for_scale = torch.einsum("bct,bct->bc", slope, normal).unsqueeze(2)
         for_shift = slope.sum(2, keepdim=True)
         frames = x.shape[2]
         inside = slope.sub_(for_shift / frames).addcmul_(normal, -for_scale / frames)

@@ -242,16 +242,8 @@ class Learner:
             return sound.numpy(), float(self._loss(sound))
 
     def _loss(self, sound: Tensor) -> Tensor:
-        import torch
-
-        alike = [
-            self._encoder(view) @ wanted for view, wanted in zip(views(sound), self._target.embeddings, strict=True)
-        ]
-        return (
-            1
-            - torch.stack(alike).mean()
-            + SPECTRUM_WEIGHT * self._meter(sound).distance(self._target.spectrum, self._bands)
-        )
+        alike = (self._encoder.each(list(views(sound))) * self._target.embeddings).sum(1)
+        return 1 - alike.mean() + SPECTRUM_WEIGHT * self._meter(sound).distance(self._target.spectrum, self._bands)
 
 
 def _rate_share(step: int) -> float:
