@@ -6,7 +6,6 @@ import importlib.metadata
 import json
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from packaging.requirements import Requirement
 from rich.console import Console
 from rich.table import Table
 
-from modules import media, translate, weights
+from modules import devices, media, translate, weights
 from modules.progress import Progress
 from modules.settings import ROOT, Settings
 
@@ -32,15 +31,6 @@ MEMORY_WANTED, MEMORY_NEEDED = 7.5 * GIGABYTE, 4 * GIGABYTE
 DISK_WANTED, DISK_NEEDED = 5 * GIGABYTE, 1 * GIGABYTE
 PYTHONS = ((3, 11), (3, 12))
 
-_TORCH_SECONDS = 120
-_ASK_TORCH = """
-import json, torch
-cuda = torch.cuda.is_available()
-name = torch.cuda.get_device_name(0) if cuda else ""
-if cuda:
-    torch.zeros(8, device="cuda").sum().item()
-print(json.dumps({"version": torch.__version__, "cuda": cuda, "name": name}))
-"""
 _MARKS = {"good": "[green]✓[/]", "warning": "[yellow]![/]", "error": "[red]✗[/]"}
 
 
@@ -83,7 +73,7 @@ def check(settings: Settings) -> Iterator[Finding]:
     yield data_folder(settings.data_dir)
     yield disk(settings.data_dir)
     yield video()
-    yield torch()
+    yield from torch(devices.write_machine(settings.data_dir))
     for name in weights.entries():
         yield model(settings.models_dir, name)
 
@@ -153,19 +143,18 @@ def video() -> Finding:
     return Finding("good" if len(frames) == 1 else "error", "doctor.video")
 
 
-def torch() -> Finding:
-    """Which device torch computes on, asked in a process of its own: a broken build can crash."""
-    try:
-        command = [sys.executable, "-c", _ASK_TORCH]
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=_TORCH_SECONDS)
-        answer = json.loads(asked.stdout)
-    except (subprocess.TimeoutExpired, json.JSONDecodeError):
-        return Finding("error", "doctor.torch_broken")
-    if answer["cuda"]:
-        return Finding("good", "doctor.torch_card", {"version": answer["version"], "name": answer["name"]})
-    if shutil.which("nvidia-smi"):
-        return Finding("warning", "doctor.torch_no_card", {"version": answer["version"]})
-    return Finding("good", "doctor.torch", {"version": answer["version"]})
+def torch(machine: devices.Machine) -> Iterator[Finding]:
+    """Which devices torch computes on, and what keeps cards from being used."""
+    hindered = {problem.values.get("name") for problem in machine.problems}
+    cards = [device for device in machine.devices if device.kind == "cuda" and device.name not in hindered]
+    for card in cards:
+        size = round(card.memory_bytes / GIGABYTE, 1)
+        yield Finding("good", "doctor.torch_card", {"version": machine.build.version, "name": card.name, "size": size})
+    if machine.devices and not cards:
+        yield Finding("good", "doctor.torch", {"version": machine.build.version})
+    for problem in machine.problems:
+        # Without a card the studio goes on; without torch it does not.
+        yield Finding("warning" if machine.devices else "error", problem.key, problem.values)
 
 
 def model(models_dir: Path, name: str) -> Finding:

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LipSyncEngineInfo:
-    """What an engine is and needs; the UI, the API and the memory planner are drawn from it."""
+    """What an engine is and needs; the UI, the API and the memory planner are drawn from it.
+
+    memory_mb, gpu_memory_mb: what it takes at work of main memory and, where there is one, of a card's, in 10^6 bytes;
+    the planner corrects them by what it measures.
+    """
 
     id: str
     title: str
@@ -31,6 +35,7 @@ class LipSyncEngineInfo:
     memory_mb: int
     weights: tuple[str, ...] = ()
     options: tuple[Option, ...] = field(default=())
+    gpu_memory_mb: int = 0
 
 
 @dataclass(frozen=True)

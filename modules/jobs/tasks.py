@@ -12,8 +12,9 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from modules import media, pipeline, provenance, script, weights
 from modules.avatar import library as avatars
 from modules.avatar import registry as lip_sync
 from modules.avatar.base import LipSyncEngine
-from modules.devices import Keeper
+from modules.devices import MEMORY_FILE, Keeper, Need
 from modules.errors import StudioError
 from modules.face import check
 from modules.face.track import Person, Track, track_footage
@@ -37,7 +38,6 @@ from modules.voice_clone import registry as voice_clone
 from modules.voice_clone.base import Reference, VoiceEngine
 
 SPEECH_RATE = 16000  # of the recogniser and of the voice activity detector
-LOADED = Keeper()
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,28 @@ def _made(folder: Path) -> Path:
     return folder
 
 
+@cache
+def _keeper(data_dir: Path) -> Keeper:
+    return Keeper(data_dir / MEMORY_FILE)
+
+
 def _lips(engine: str, settings: Settings) -> LipSyncEngine:
-    info = lip_sync.info(engine)
+    need = Need.of(lip_sync.info(engine))
     make = partial(lip_sync.create, engine, settings.models_dir, settings.cpu_threads)
-    return LOADED.get(f"lips {engine}", info.memory_mb, make)
+    others = {info.title: info.gpu_memory_mb for info in lip_sync.infos() if info.id != engine}
+    return _keeper(settings.data_dir).get(f"lips {engine}", need, make, others)
 
 
 def _voice(engine: str, settings: Settings) -> VoiceEngine:
-    info = voice_clone.info(engine)
+    need = Need.of(voice_clone.info(engine))
     make = partial(voice_clone.create, engine, settings.models_dir, settings.cpu_threads)
-    return LOADED.get(f"voice {engine}", info.memory_mb, make)
+    others = {info.title: info.gpu_memory_mb for info in voice_clone.infos() if info.id != engine}
+    return _keeper(settings.data_dir).get(f"voice {engine}", need, make, others)
+
+
+def _measuring(settings: Settings, kind: str, engine: LipSyncEngine | VoiceEngine) -> AbstractContextManager[None]:
+    """Around work of an engine, so that its memory is known the next time."""
+    return _keeper(settings.data_dir).measuring(f"{kind} {engine.info.id}")
 
 
 def run(settings: Settings, job_id: str, kind: str, params: dict[str, Any], progress: Progress) -> dict[str, Any]:
@@ -126,13 +138,14 @@ def prepare_avatar(task: Task) -> dict[str, Any]:
     shutil.copyfile(source, made / avatars.FOOTAGE)
     track.save(made / avatars.TRACK)
     _write_picture(made / avatars.PICTURE, person.picture)
-    engine.prepare(
-        media.probe(made / avatars.FOOTAGE),
-        track,
-        _made(avatars.engine_folder(made, engine.info.id)),
-        {},
-        task.progress.part(0.4, 1.0, "stage.prepare"),
-    )
+    with _measuring(settings, "lips", engine):
+        engine.prepare(
+            media.probe(made / avatars.FOOTAGE),
+            track,
+            _made(avatars.engine_folder(made, engine.info.id)),
+            {},
+            task.progress.part(0.4, 1.0, "stage.prepare"),
+        )
     avatar = library.add(made, params["name"], footage, sha256, chosen, params["consent"])
     return {"avatar": avatar.id}
 
@@ -167,13 +180,14 @@ def clone_voice(task: Task) -> dict[str, Any]:
         shutil.copyfile(extraction / name, made / name)
     language, transcript = params["language"], params["transcript"]
     reference = Reference(made / voices.TIMBRE, made / voices.CLIP, transcript, language)
-    voice = engine.enrol(
-        reference,
-        _made(voices.engine_folder(made, engine.info.id)),
-        task.progress.part(0.1, 0.95, "stage.clone"),
-    )
     greeting = "Hello, this is my new voice." if language == "en" else "大家好，这是我的新声音。"
-    spoken = media.collect(engine.speak(voice, greeting, script.language_of(greeting), {}))
+    with _measuring(settings, "voice", engine):
+        voice = engine.enrol(
+            reference,
+            _made(voices.engine_folder(made, engine.info.id)),
+            task.progress.part(0.1, 0.95, "stage.clone"),
+        )
+        spoken = media.collect(engine.speak(voice, greeting, script.language_of(greeting), {}))
     media.write_wav(made / voices.SAMPLE, spoken.samples, spoken.sample_rate)
     kept = voices.VoiceLibrary(settings.data_dir).add(made, params["name"], language, transcript, params["consent"])
     shutil.copyfile(kept.sample, task.output / voices.SAMPLE)
@@ -200,25 +214,26 @@ def render(task: Task) -> dict[str, Any]:
     needed = pipeline.disk_needed(footage.width, footage.height, timeline.seconds)
     if needed > shutil.disk_usage(settings.data_dir).free:
         raise StudioError("disk_space_short", needed=needed // 1_000_000)
-    prepared = engine.prepare(
-        footage,
-        avatar.track(),
-        _made(avatar.engine_folder(engine.info.id)),
-        {},
-        task.progress.part(share, share, "stage.prepare"),
-    )
-    result = pipeline.render(
-        timeline,
-        engine,
-        prepared,
-        params.get("options", {}),
-        params.get("label_language", "zh-CN") if params.get("label", True) else None,
-        task.id,
-        task.work,
-        task.output,
-        task.progress.part(share, 1.0, "stage.render"),
-        settings.cpu_threads,
-    )
+    with _measuring(settings, "lips", engine):
+        prepared = engine.prepare(
+            footage,
+            avatar.track(),
+            _made(avatar.engine_folder(engine.info.id)),
+            {},
+            task.progress.part(share, share, "stage.prepare"),
+        )
+        result = pipeline.render(
+            timeline,
+            engine,
+            prepared,
+            params.get("options", {}),
+            params.get("label_language", "zh-CN") if params.get("label", True) else None,
+            task.id,
+            task.work,
+            task.output,
+            task.progress.part(share, 1.0, "stage.render"),
+            settings.cpu_threads,
+        )
     files = {"video": result.video.name, "sound": result.sound.name, "subtitles": result.subtitles.name}
     return {
         "files": files,
@@ -234,21 +249,22 @@ def _spoken(task: Task, text: str, progress: Progress, limit: float | None = Non
     engine = _voice(voice_clone.DEFAULT, settings)
     utterances = script.parse(text, settings.max_script_characters)
     weights.ensure(settings.models_dir, engine.info.weights, progress.part(0.0, 0.0))
-    # Already there unless the engine is new to this voice.
-    enrolled = engine.enrol(
-        voice.reference,
-        _made(voices.engine_folder(voice.folder, engine.info.id)),
-        progress.part(0.0, 0.0, "stage.clone"),
-    )
     options = {"speed": params.get("speed", 1.0)}
-    if "text" in params and len(utterances) == 1:
-        # Whoever plays one sentence hears it at once, and judges it better than any recogniser.
-        return pipeline.speak(utterances, engine, enrolled, options, task.work, progress)
-    listener = Listener(settings.models_dir, settings.cpu_threads)
-    try:
-        return pipeline.speak(utterances, engine, enrolled, options, task.work, progress, limit, listener)
-    finally:
-        listener.close()
+    with _measuring(settings, "voice", engine):
+        # Already there unless the engine is new to this voice.
+        enrolled = engine.enrol(
+            voice.reference,
+            _made(voices.engine_folder(voice.folder, engine.info.id)),
+            progress.part(0.0, 0.0, "stage.clone"),
+        )
+        if "text" in params and len(utterances) == 1:
+            # Whoever plays one sentence hears it at once, and judges it better than any recogniser.
+            return pipeline.speak(utterances, engine, enrolled, options, task.work, progress)
+        listener = Listener(settings.models_dir, settings.cpu_threads)
+        try:
+            return pipeline.speak(utterances, engine, enrolled, options, task.work, progress, limit, listener)
+        finally:
+            listener.close()
 
 
 def _probe(settings: Settings, upload: Path) -> media.Footage:

@@ -8,14 +8,38 @@ from pathlib import Path
 
 import pytest
 
-from modules import doctor, weights
+from modules import devices, doctor, weights
+from modules.errors import StudioError
 from modules.settings import Settings
 
 
-def test_this_machine_can_write_video_and_run_torch() -> None:
+def test_this_machine_can_write_video_and_run_torch(tmp_path: Path) -> None:
     assert doctor.video().level == "good"
-    assert doctor.torch().level in ("good", "warning")
+    assert {finding.level for finding in doctor.torch(devices.write_machine(tmp_path))} <= {"good", "warning"}
     assert doctor.python().level == "good"
+
+
+def test_cards_and_what_keeps_them_from_being_used() -> None:
+    processor = devices.Device("cpu", 0, "CPU", 16 * 10**9)
+    good = devices.Device("cuda", 0, "RTX 4090", 24 * 10**9, (8, 9))
+    new = devices.Device("cuda", 1, "RTX 5090", 32 * 10**9, (12, 0))
+    build = devices.Build("2.5.0+cu124", "12.4", ("sm_80", "sm_86", "sm_90"))
+
+    def found(*present: devices.Device, problems: tuple[StudioError, ...] = ()) -> list[tuple[str, str]]:
+        return [(f.level, f.key) for f in doctor.torch(devices.Machine(build, present, problems))]
+
+    old_build = StudioError("gpu_build_old", name="RTX 5090", build=build.version)
+    assert found(processor) == [("good", "doctor.torch")]
+    assert found(good, processor) == [("good", "doctor.torch_card")]
+    assert found(good, new, processor, problems=(old_build,)) == [
+        ("good", "doctor.torch_card"),
+        ("warning", "error.gpu_build_old"),
+    ]
+    assert found(new, processor, problems=(old_build,)) == [
+        ("good", "doctor.torch"),
+        ("warning", "error.gpu_build_old"),
+    ]
+    assert found(problems=(StudioError("torch_broken"),)) == [("error", "error.torch_broken")]
 
 
 @pytest.mark.parametrize(("gigabytes", "level"), [(16, "good"), (8, "good"), (6, "warning"), (2, "error")])
@@ -64,8 +88,8 @@ def test_every_finding_has_its_words(
 ) -> None:
     names = ("version", "names", "size", "folder", "free", "reason", "name")
     values: dict[str, str | int | float] = dict.fromkeys(names, "x")
-    bad = {"python", "packages_wrong", "memory", "data_locked", "disk", "video", "video_broken", "torch_no_card"}
-    bad |= {"torch_broken", "model_missing", "model_broken"}
+    bad = {"python", "packages_wrong", "memory", "data_locked", "disk", "video", "video_broken"}
+    bad |= {"model_missing", "model_broken"}
     good = {"python", "packages", "memory", "data", "disk", "video", "torch", "torch_card", "model"}
     findings = [doctor.Finding("good", f"doctor.{name}", values) for name in good]
     findings += [doctor.Finding("error", f"doctor.{name}", values) for name in bad]

@@ -30,6 +30,27 @@ except SystemExit:
     assert "--data-dir" in done.stdout
 
 
+def test_the_page_is_built_and_knows_the_machine_without_torch(tmp_path: Path) -> None:
+    heavy = {"torch", "onnxruntime", "transformers", "diffusers"}
+    code = f"""
+import sys
+from pathlib import Path
+from modules import devices
+from modules.jobs.studio import Studio
+from modules.settings import Settings
+from modules.ui import app
+from tests.waiting import wait_for
+settings = Settings(data_dir=Path(sys.argv[1]))
+app.build(Studio(settings), settings)
+wait_for(lambda: devices.machine_facts(settings.data_dir) is not None)
+assert devices.machine_facts(settings.data_dir).devices
+loaded = {heavy} & set(sys.modules)
+assert not loaded, loaded
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("host", "share", "auth", "refused"),
     [
