@@ -552,3 +552,39 @@ def test_what_counts_as_out_of_memory(error: Exception, expected: bool) -> None:
     with pytest.raises(StudioError if expected else type(error)):
         retrying(run, 8)
     assert tried == ([8, 4] if expected else [8])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA card")
+def test_on_a_real_card(tmp_path: Path) -> None:
+    class Network:
+        """Holds 100 MB of the card, and takes 300 MB at work."""
+
+        kept: torch.Tensor | None = None
+
+        def work(self, megabytes: int) -> int:
+            self.kept = torch.empty(100 * MB, dtype=torch.uint8, device=where)
+            torch.empty((megabytes - 100) * MB, dtype=torch.uint8, device=where)
+            return megabytes
+
+        def unload(self) -> None:
+            self.kept = None
+
+    card = choose()
+    where = torch_device(card)
+    assert card.kind == "cuda" and machine_file.probe_here().problems == ()
+    keeper = Keeper(tmp_path / "memory.json")
+    network = keeper.get("x", Need(10, 500), Network)
+    for _ in range(2):  # what it holds from the first time counts in the second
+        with keeper.measuring("x"):
+            network.work(300)
+    measured = Measured(tmp_path / "memory.json").get("x on card")
+    assert measured is not None and abs(measured.gpu_mb - 300) < 10
+    torch.cuda.set_per_process_memory_fraction(1500 * MB / card.memory_bytes)
+    try:
+        assert keeper.retrying("x", network.work, 2000) == 1000
+        with pytest.raises(StudioError) as caught:
+            keeper.retrying("x", network.work, 20_000)
+        assert caught.value.code == "gpu_out_of_memory"
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert Gauge().gpu() < MB
