@@ -1,0 +1,1 @@
+"""A personal lip-sync network that is trained from the user's own footage."""
