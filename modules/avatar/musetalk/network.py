@@ -1,0 +1,249 @@
+"""MuseTalk's networks, with the keys of the published checkpoints.
+
+Zhang et al., "MuseTalk: Real-Time High-Fidelity Video Dubbing via Spatio-Temporal Sampling" (2024),
+https://github.com/TMElyralab/MuseTalk (MIT). The generator has the layout of Stable Diffusion 1.x (Rombach et al.,
+2022) with eight latent channels in, four out, and sound in the place of text; it runs once, at timestep 0. The
+autoencoder is sd-vae-ft-mse, the ear whisper-tiny (Radford et al., 2022). Versions 1.0 and 1.5 differ in weights only.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import WhisperConfig
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from modules.errors import StudioError
+
+FACE_SIDE, LATENT_SIDE = 256, 32
+TOKENS, TOKEN_SIZE = 50, 384
+# Of whisper-tiny: what is kept of each step of 20 ms.
+STATES = 5
+# From latents of the autoencoder to what the generator works with.
+LATENT_SCALE = 0.18215
+
+GENERATOR_CONFIG: Mapping[str, Any] = {
+    "sample_size": 64,
+    "in_channels": 8,
+    "out_channels": 4,
+    "cross_attention_dim": TOKEN_SIZE,
+    # The count of heads, whatever its name says.
+    "attention_head_dim": 8,
+    "block_out_channels": (320, 640, 1280, 1280),
+    "layers_per_block": 2,
+    "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+}
+VAE_CONFIG: Mapping[str, Any] = {
+    "sample_size": FACE_SIDE,
+    "latent_channels": 4,
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+}
+WHISPER_CONFIG: Mapping[str, Any] = {
+    "num_mel_bins": 80,
+    "d_model": TOKEN_SIZE,
+    "encoder_layers": STATES - 1,
+    "encoder_attention_heads": 6,
+    "encoder_ffn_dim": 1536,
+    "max_source_positions": 1500,
+}
+
+GENERATOR_FILES = ("musetalkV15/unet.pth", "musetalk/pytorch_model.bin")
+VAE_FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+WHISPER_FILES = ("model.safetensors", "pytorch_model.bin")
+
+# The autoencoder's attention as its file names it, and as diffusers does now.
+_OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+# What broken, half and foreign files make of loading.
+_UNREADABLE = (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError)
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def make_generator(config: Mapping[str, Any] = GENERATOR_CONFIG) -> UNet2DConditionModel:
+    """(B, 8, H, W) latents, timestep 0, (B, 50, 384) tokens with their positions -> (B, 4, H, W) latents."""
+    return UNet2DConditionModel(**config)
+
+
+def make_vae(config: Mapping[str, Any] = VAE_CONFIG) -> AutoencoderKL:
+    """The autoencoder: (B, 3, 8 H, 8 W) RGB from -1 to 1, and (B, 4, H, W) latents."""
+    return AutoencoderKL(**config)
+
+
+def make_whisper() -> WhisperEncoder:
+    """The encoder of whisper-tiny: (B, 80, 3000) log-mel -> (B, 1500, 384)."""
+    return WhisperEncoder(WhisperConfig(**WHISPER_CONFIG))
+
+
+def load_generator(folder: Path) -> UNet2DConditionModel:
+    """The generator of the entry musetalk-1.0 or musetalk-1.5; StudioError('weights_broken') for a wrong file."""
+    return _load("MuseTalk", folder, GENERATOR_FILES, make_generator, dict)
+
+
+def load_vae(folder: Path) -> AutoencoderKL:
+    """The autoencoder of the entry sd-vae-ft-mse; StudioError('weights_broken') for a wrong file."""
+    return _load("sd-vae-ft-mse", folder, VAE_FILES, make_vae, renamed_attention)
+
+
+def load_whisper(folder: Path) -> WhisperEncoder:
+    """The encoder of the entry whisper-tiny; StudioError('weights_broken') for a wrong file."""
+    return _load("whisper-tiny", folder, WHISPER_FILES, make_whisper, encoder_part)
+
+
+def renamed_attention(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The autoencoder's weights with today's names; those that have them already stay."""
+    named = {}
+    for key, tensor in weights.items():
+        path, _, kind = key.rpartition(".")
+        block, _, layer = path.rpartition(".")
+        if layer in _OLD_NAMES and ".attentions." in block:
+            # The oldest files hold the projections as convolutions over one pixel.
+            key, tensor = f"{block}.{_OLD_NAMES[layer]}.{kind}", tensor.reshape(tensor.shape[:2])
+        named[key] = tensor
+    return named
+
+
+def encoder_part(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Whisper's encoder out of the whole model, with or without the prefix of the published file."""
+    bare = {key.removeprefix("model."): tensor for key, tensor in weights.items()}
+    return {key.removeprefix("encoder."): tensor for key, tensor in bare.items() if key.startswith("encoder.")}
+
+
+def _load(
+    name: str,
+    folder: Path,
+    files: Sequence[str],
+    make: Callable[[], Network],
+    renamed: Callable[[Mapping[str, Tensor]], dict[str, Tensor]],
+) -> Network:
+    """The network with the weights of the first of ``files`` that is there: in place, where the file allows it."""
+    file = next((folder / name for name in files if (folder / name).is_file()), folder / files[0])
+    try:
+        weights = renamed(_read(file))
+        with torch.device("meta"):
+            network = make()
+        network.load_state_dict(weights, strict=True, assign=True)
+    except _UNREADABLE as error:
+        raise StudioError("weights_broken", name=name, file=file.name) from error
+    return network.eval().requires_grad_(False)
+
+
+def _read(file: Path) -> Mapping[str, Tensor]:
+    if file.suffix == ".safetensors":
+        return load_file(file)
+    # Mapped, the tensors stay on the disk until they are moved; the format from before 2020 cannot be mapped.
+    weights: Mapping[str, Tensor] = torch.load(
+        file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
+    )
+    return weights
+
+
+def sinusoid(count: int = TOKENS, size: int = TOKEN_SIZE) -> Tensor:
+    """(count, size) positions that are added to the tokens: sines at even places, cosines at odd ones."""
+    places = torch.arange(count, dtype=torch.float32)[:, None]
+    angles = places * torch.exp(torch.arange(0, size, 2, dtype=torch.float32) * (-math.log(10000.0) / size))
+    return torch.stack([angles.sin(), angles.cos()], 2).reshape(count, size)
+
+
+class Faces(nn.Module):
+    """Latents and sound in, faces out; all that does not depend on them is worked out beforehand.
+
+    It takes the generator over (which cannot be called by itself any more), and of ``vae`` the decoder.
+    """
+
+    def __init__(self, generator: UNet2DConditionModel, vae: AutoencoderKL) -> None:
+        super().__init__()
+        _settle_time(generator)
+        self.generator = generator
+        self.post_quant_conv, self.decoder = vae.post_quant_conv, vae.decoder
+        self.positions: Tensor
+        self.register_buffer("positions", sinusoid(), persistent=False)
+
+    def forward(self, latents: Tensor, tokens: Tensor) -> Tensor:
+        """(B, 8, 32, 32) of Latents, (B, 50, 384) heard, any float types -> (B, 256, 256, 3) uint8 BGR."""
+        kind = self.positions.dtype
+        painted = self.paint(latents.to(kind), tokens.to(kind) + self.positions)
+        decoded = self.decoder(self.post_quant_conv(painted / LATENT_SCALE)).float()
+        colours = (decoded / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
+        return colours.flip(1).permute(0, 2, 3, 1).contiguous()
+
+    def paint(self, latents: Tensor, heard: Tensor) -> Tensor:
+        """(B, 8, H, W), (B, 50, 384) with positions -> (B, 4, H, W): the generator's way without its clock."""
+        generator = self.generator
+        now = generator.conv_in(latents)
+        skipped = [now]
+        for block in generator.down_blocks:
+            now, passed = block(now, None, **_sound(block, heard))
+            skipped += passed
+        now = generator.mid_block(now, None, **_sound(generator.mid_block, heard))
+        for block in generator.up_blocks:
+            first = len(skipped) - len(block.resnets)
+            now = block(now, tuple(skipped[first:]), None, **_sound(block, heard))
+            del skipped[first:]
+        painted: Tensor = generator.conv_out(generator.conv_act(generator.conv_norm_out(now)))
+        return painted
+
+
+def _sound(block: nn.Module, heard: Tensor) -> dict[str, Tensor]:
+    return {"encoder_hidden_states": heard} if getattr(block, "has_cross_attention", False) else {}
+
+
+def _settle_time(generator: UNet2DConditionModel) -> None:
+    """Add what timestep 0 adds after each first convolution to that convolution's bias, once and for all."""
+    with torch.no_grad():
+        time = generator.time_embedding(generator.time_proj(torch.zeros(1)).to(generator.dtype))
+        for module in generator.modules():
+            if getattr(module, "time_emb_proj", None) is not None:
+                bias = module.conv1.bias + module.time_emb_proj(functional.silu(time))[0]
+                module.conv1.bias, module.time_emb_proj = nn.Parameter(bias, requires_grad=False), None
+    del generator.time_embedding
+
+
+class Latents(nn.Module):
+    """Faces in, what the generator sees of them out; needs only the encoder of ``vae``."""
+
+    def __init__(self, vae: AutoencoderKL) -> None:
+        super().__init__()
+        self.encoder, self.quant_conv = vae.encoder, vae.quant_conv
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """(B, 256, 256, 3) uint8 BGR -> (B, 8, 32, 32): of the face with its lower half hidden, then of all of it.
+
+        Published code draws from the posterior; its mode (with which the network was trained) is the same each time.
+        """
+        colours = faces.flip(-1).permute(0, 3, 1, 2).contiguous()
+        seen = (colours.float() / 127.5 - 1).to(self.quant_conv.weight.dtype)
+        hidden = seen.clone()
+        hidden[:, :, seen.shape[2] // 2 :] = -1
+        mode = self.quant_conv(self.encoder(torch.cat([hidden, seen]))).chunk(2, 1)[0]
+        return torch.cat((mode * LATENT_SCALE).chunk(2), 1)
+
+
+class Ear(nn.Module):
+    """Whisper's encoder with everything that it thinks on the way."""
+
+    def __init__(self, encoder: WhisperEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """(B, 80, 3000) log-mel of 30 s -> (B, 1500, 5, 384): what goes in, and after each of the four layers.
+
+        The last is the one after the closing norm.
+        """
+        kind = self.encoder.conv1.weight.dtype
+        return torch.stack(self.encoder(mel.to(kind), output_hidden_states=True).hidden_states, 2)
