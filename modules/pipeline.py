@@ -21,7 +21,7 @@ import soundfile
 
 from modules import media, provenance
 from modules.avatar import compositor
-from modules.avatar.base import LipSyncEngine, PreparedAvatar
+from modules.avatar.base import FaceFrame, LipSyncEngine, PreparedAvatar
 from modules.media import FRAME_RATE, PAUSE, AudioChunk, Phone
 from modules.progress import Progress
 from modules.script import Utterance
@@ -312,7 +312,16 @@ def _render_take(
     faces = media.prefetch(engine.animate(avatar, speech, options, first, begin - first), 4)
     labelled = provenance.LABEL_SECONDS * FRAME_RATE if label is not None else 0
     max_bitrate = round(footage.width * footage.height * FRAME_RATE * MAX_BITS_PER_PIXEL * 0.95)
-    drawn = enumerate(zip(bases, faces, strict=True), start=begin)
+
+    def finish(drawn: tuple[int, tuple[media.I420, FaceFrame]]) -> media.I420:
+        number, (frame, face) = drawn
+        compositor.paste(frame, face)
+        if label is not None and number < labelled:
+            provenance.draw_label(frame, label)
+        return frame
+
+    frames = media.mapped(finish, enumerate(zip(bases, faces, strict=True), start=begin), threads)
+    finished = enumerate(frames, start=begin)
     for segment in take:
         if segment.last <= begin:
             continue
@@ -322,14 +331,10 @@ def _render_take(
             max_bitrate=max_bitrate,
         )
         with writer:
-            for number, (base, face) in islice(drawn, segment.last - segment.first):
-                frame = base.copy()
-                compositor.paste(frame, face)
-                if label is not None and number < labelled:
-                    provenance.draw_label(frame, label)
+            for number, frame in islice(finished, segment.last - segment.first):
                 writer.write(frame)
                 progress.at((number + 1 - take[0].first) / (last - take[0].first))
-    next(drawn, None)  # the engine, too, must have come to its end
+    next(finished, None)  # the engine, too, must have come to its end
 
 
 def _sound_of(timeline: Timeline, first: int, last: int) -> Iterator[AudioChunk]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from modules.avatar.base import FaceFrame
@@ -16,7 +17,11 @@ def paste(frame: I420, face: FaceFrame) -> I420:
     """
     if face.patch is None:
         return frame
+    face = _shown(face)
+    assert face.patch is not None
     height, width = face.patch.shape[:2]
+    if not height:
+        return frame
     patch = planes(to_i420(np.ascontiguousarray(face.patch)))
     mask = np.full((height, width), 255, np.uint8) if face.mask is None else face.mask
     # A chroma sample covers 2 x 2 pixels; it changes as far as they do on the whole.
@@ -29,3 +34,14 @@ def paste(frame: I420, face: FaceFrame) -> I420:
         change = (source.astype(np.int32) - part) * share
         part += ((2 * change + full) // (2 * full)).astype(np.uint8)
     return frame
+
+
+def _shown(face: FaceFrame) -> FaceFrame:
+    """Only the part of ``face`` where its mask is not 0, on even places."""
+    if face.mask is None or face.patch is None:
+        return face
+    left, top, width, height = cv2.boundingRect(face.mask)
+    right, bottom = -(-(left + width) // 2) * 2, -(-(top + height) // 2) * 2
+    left, top = left // 2 * 2, top // 2 * 2
+    part = slice(top, bottom), slice(left, right)
+    return FaceFrame(face.base, face.patch[part], face.mask[part], face.left + left, face.top + top)

@@ -5,7 +5,7 @@ from modules.media.encode import VideoWriter
 from modules.media.footage import FRAME_RATE, ColorTags, Footage, probe
 from modules.media.frames import BGR, I420, planes, to_bgr, to_i420
 from modules.media.join import join
-from modules.media.prefetch import prefetch
+from modules.media.prefetch import mapped, prefetch
 from modules.media.sound import (
     PAUSE,
     AudioChunk,
@@ -35,6 +35,7 @@ __all__ = [
     "clipped",
     "collect",
     "join",
+    "mapped",
     "planes",
     "prefetch",
     "probe",

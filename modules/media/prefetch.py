@@ -1,13 +1,16 @@
-"""Run a generator ahead in a thread, so that decoding and computing overlap."""
+"""Run ahead in threads, so that decoding, computing and encoding overlap."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 _WAIT = 0.1  # seconds between looks at whether the reader has gone
 
 
@@ -62,3 +65,19 @@ def prefetch(iterator: Iterator[Item], size: int) -> Generator[Item, None, None]
     finally:
         gone.set()
         worker.join()
+
+
+def mapped(make: Callable[[Item], Made], items: Iterable[Item], threads: int) -> Generator[Made, None, None]:
+    """``make`` of each item, in order, computed in several threads and only a little ahead."""
+    early: deque[Future[Made]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                early.append(pool.submit(make, item))
+                if len(early) > 2 * threads:
+                    yield early.popleft().result()
+            while early:
+                yield early.popleft().result()
+        finally:
+            for future in early:
+                future.cancel()

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,7 @@ from modules.avatar.builtin.learn import learn
 from modules.avatar.builtin.perform import Performance, PersonPerformance, PreviewPerformance
 from modules.avatar.builtin.person import LoadedPerson
 from modules.avatar.builtin.photo import LoadedPreview
-from modules.avatar.listen import LIVE, STEADY, windows
+from modules.avatar.listen import LIVE, STEADY, Window, windows
 from modules.avatar.loop import choose_loop
 from modules.face.track import Track
 from modules.options import Option, resolve
@@ -85,14 +83,23 @@ class BuiltinEngine:
         """See base.LipSyncEngine; sound is taken in windows, so memory does not grow with its length."""
         live = bool(resolve(self.info.options, options)["live"])
         performance = self._performance(avatar, live, first)
+
+        def planned(window: Window) -> Iterator[tuple[int, Any]]:
+            plans = performance.plan(window)
+            for place in range(min(max(heard - window.first, 0), window.count), window.count):
+                yield avatar.loop.frame(first + window.first + place), plans[place]
+
+        def draw(wanted: tuple[int, Any]) -> FaceFrame:
+            frame, plan = wanted
+            if not avatar.track.usable[frame]:
+                return FaceFrame(frame)
+            patch, mask, box = performance.draw(plan)
+            return FaceFrame(frame, patch, mask, box.left, box.top)
+
         # The matrices of one frame are small: threads of the linear algebra would only wait for each other.
-        with threadpool_limits(1, "blas"), ThreadPoolExecutor(self._threads) as pool:
+        with threadpool_limits(1, "blas"):
             for window in windows(speech, LIVE if live else STEADY):
-                planned = performance.plan(window)
-                skipped = min(max(heard - window.first, 0), window.count)
-                numbers = range(first + window.first + skipped, first + window.first + window.count)
-                frames = [avatar.loop.frame(number) for number in numbers]
-                yield from _in_order(pool, performance, avatar.track, frames, planned[skipped:])
+                yield from media.mapped(draw, planned(window), self._threads)
 
     def unload(self) -> None:
         """Forget the loaded avatar and the encoder."""
@@ -117,27 +124,3 @@ def _is_version(file: Path, version: int) -> bool:
             return bool(data["version"] == version)
     except (OSError, ValueError, KeyError):
         return False
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, performance: Performance, track: Track, frames: list[int], planned: Sequence[Any]
-) -> Iterator[FaceFrame]:
-    """Draw in several threads and hand out in order; few frames are drawn before they are asked for."""
-
-    def draw(frame: int, plan: Any) -> FaceFrame:
-        if not track.usable[frame]:
-            return FaceFrame(frame)
-        patch, mask, box = performance.draw(plan)
-        return FaceFrame(frame, patch, mask, box.left, box.top)
-
-    early: deque[Future[FaceFrame]] = deque()
-    try:
-        for frame, plan in zip(frames, planned, strict=True):
-            early.append(pool.submit(draw, frame, plan))
-            if len(early) > 2 * pool._max_workers:
-                yield early.popleft().result()
-        while early:
-            yield early.popleft().result()
-    finally:
-        for future in early:
-            future.cancel()

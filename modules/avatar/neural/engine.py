@@ -1,0 +1,266 @@
+"""The base of engines whose network redraws a crop of the face: preparation by frame, animation in batches.
+
+A concrete engine says where its crop lies, what its network hears and sees, and loads the network; boxes, masks,
+streaming, silence, blending and the order of things are here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import cv2
+import numpy as np
+
+from modules import media, weights
+from modules.avatar.base import BaseLoop, FaceFrame, LipSyncEngineInfo, PreparedAvatar
+from modules.avatar.crops import Box, CropWriter
+from modules.avatar.listen import LIVE, STEADY, Window, windows
+from modules.avatar.loop import choose_loop
+from modules.avatar.neural import regions, stored
+from modules.avatar.neural.stored import Stored
+from modules.avatar.silence import SAMPLE_RATE, gate, loudness, speaking
+from modules.face.track import Track
+from modules.options import Option, resolve
+from modules.progress import Progress
+
+if TYPE_CHECKING:
+    from modules.avatar.neural.runner import Runner, Ticket
+    from modules.devices import Device
+
+# Raised when what is stored changes its meaning.
+VERSION = 1
+LIVE_OPTION = Option("live", "option.lips.live", "switch", False)
+CROPS_SHARE = 0.6
+
+
+class NeuralEngine:
+    """See base.LipSyncEngine for the interface; the methods with one underscore are each engine's own."""
+
+    info: ClassVar[LipSyncEngineInfo]
+    # Names of options on which preparation depends.
+    prepared_by: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, models_dir: Path, threads: int) -> None:
+        self._models_dir = models_dir
+        self._threads = max(1, threads)
+        self._runner: Runner | None = None
+        self._opened: tuple[Path, int, Stored] | None = None
+
+    # --- what a concrete engine says ------------------------------------------------------------
+
+    def _boxes(self, landmarks: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
+        """(N, 4) left, top, right, bottom of the network's crop for (N, 478, 3) landmarks, in pixels."""
+        raise NotImplementedError
+
+    def _hear(self, sound: np.ndarray, before: int, count: int, options: Mapping[str, Any]) -> np.ndarray:
+        """(count, ...) what the network hears for each of ``count`` frames of 16 kHz ``sound``, after ``before``."""
+        raise NotImplementedError
+
+    def _load(self, device: Device, sizes: Sequence[int]) -> Runner:
+        """The network on ``device``: it takes what ``_see`` and ``_hear`` give, and gives (B, S, S, 3) uint8 BGR."""
+        raise NotImplementedError
+
+    def _see(self, kept: Stored, places: np.ndarray, crops: np.ndarray) -> np.ndarray:
+        """(B, ...) what the network sees of the loop's frames ``places`` (B,), whose crops are (B, S, S, 3)."""
+        return crops
+
+    def _mask(self, picture: np.ndarray, box: np.ndarray, points: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
+        """(M, M) uint8: what of the crop ``box`` (4,) of ``picture`` is shown; points (478, 2) in crop sides."""
+        return regions.lower_face_mask(points)
+
+    def _extra(
+        self, folder: Path, count: int, options: Mapping[str, Any], progress: Progress
+    ) -> Mapping[str, np.ndarray]:
+        """What else to keep of the ``count`` frames whose crops lie in ``folder``."""
+        return {}
+
+    # --- the interface --------------------------------------------------------------------------
+
+    def prepare(
+        self, footage: media.Footage, track: Track, folder: Path, options: Mapping[str, Any], progress: Progress
+    ) -> PreparedAvatar:
+        """See base.LipSyncEngine; StudioError where no frame shows the face or the weights cannot be used."""
+        values = resolve(self.info.options, options)
+        loop = choose_loop(track)
+        self._network()
+        key = {"version": VERSION, "size": self.info.face_size, "loop": [loop.start, loop.stop]}
+        key |= {name: values[name] for name in sorted(self.prepared_by)}
+        if not stored.is_made_with(folder, key):
+            making = folder.with_name(folder.name + ".making")
+            shutil.rmtree(making, ignore_errors=True)
+            making.mkdir(parents=True)
+            try:
+                self._store(footage, track, loop, making, key, values, progress)
+                self._take_over(folder, making)
+                shutil.rmtree(folder, ignore_errors=True)
+                os.replace(making, folder)
+            finally:
+                shutil.rmtree(making, ignore_errors=True)
+        progress.at(1.0)
+        return PreparedAvatar(self.info.id, folder, footage, track, loop)
+
+    def animate(
+        self,
+        avatar: PreparedAvatar,
+        speech: Iterator[media.AudioChunk],
+        options: Mapping[str, Any],
+        first: int = 0,
+        heard: int = 0,
+    ) -> Iterator[FaceFrame]:
+        """See base.LipSyncEngine; sound is taken in windows, so memory does not grow with its length."""
+        values = resolve(self.info.options, options)
+        runner, kept = self._network(), self._open(avatar.folder)
+
+        def draw(generated: tuple[int, np.ndarray, np.ndarray]) -> FaceFrame:
+            return _draw(avatar, kept, *generated)
+
+        for window in windows(speech, LIVE if values["live"] else STEADY):
+            batches = self._batches(avatar.loop, window, values, runner.largest, first, heard)
+            yield from media.mapped(draw, self._generated(runner, kept, batches), self._threads)
+
+    def unload(self) -> None:
+        """Forget the network and the opened avatar."""
+        self._runner = self._opened = None
+        free_device_memory()
+
+    # --- how --------------------------------------------------------------------------------------
+
+    def _network(self) -> Runner:
+        if self._runner is None:
+            from modules import devices
+
+            for name in self.info.weights:
+                weights.folder(self._models_dir, name)
+            self._runner = self._load(devices.choose("auto"), self._sizes())
+        return self._runner
+
+    def _sizes(self) -> Sequence[int]:
+        return (4, 16)
+
+    def _generated(
+        self, runner: Runner, kept: Stored, batches: Iterator[_Batch]
+    ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Of each frame asked for: which frame of the footage carries it, what the network drew, and its crop."""
+        under_way: deque[tuple[_Batch, np.ndarray, Ticket]] = deque()
+        for batch in batches:
+            places = batch.bases - kept.start
+            crops = np.stack([kept.crops[place].pixels for place in places.tolist()])
+            under_way.append((batch, crops, runner.submit(self._see(kept, places, crops), batch.features)))
+            if len(under_way) > 1:
+                yield from _fetched(*under_way.popleft())
+        while under_way:
+            yield from _fetched(*under_way.popleft())
+
+    def _take_over(self, old: Path, new: Path) -> None:
+        """Carry over what of the ``old`` preparation is no preparation (a trained network); nothing by default."""
+
+    def _open(self, folder: Path) -> Stored:
+        changed = (folder / stored.FILE).stat().st_mtime_ns if (folder / stored.FILE).exists() else 0
+        if self._opened is None or self._opened[:2] != (folder, changed):
+            self._opened = None
+            self._opened = folder, changed, Stored.load(folder)
+        return self._opened[2]
+
+    def _store(
+        self,
+        footage: media.Footage,
+        track: Track,
+        loop: BaseLoop,
+        folder: Path,
+        key: Mapping[str, Any],
+        options: Mapping[str, Any],
+        progress: Progress,
+    ) -> None:
+        part = track.part(loop.start, loop.stop)
+        count, size = len(part), self.info.face_size
+        boxes = regions.steady_boxes(self._boxes(part.landmarks, options), part.usable, footage.width, footage.height)
+        masks = []
+        share = progress.part(0.0, CROPS_SHARE)
+        with CropWriter(folder) as writer:
+            pictures = media.prefetch(media.read_frames(footage, loop.start, loop.stop), 4)
+            for number, (frame, box) in enumerate(zip(pictures, boxes, strict=True)):
+                if number % 4 == 0:
+                    share.at(number / count)
+                picture = media.to_bgr(frame)
+                left, top, right, bottom = box.tolist()
+                crop = _resized(picture[top:bottom, left:right], size, size)
+                writer.add(crop, Box(0, 0, size, size))
+                points = (part.landmarks[number, :, :2] - box[:2]) / (box[2:] - box[:2])
+                shown = part.usable[number]
+                empty = np.zeros((regions.MASK_SIDE, regions.MASK_SIDE), np.uint8)
+                masks.append(self._mask(picture, box, points, options) if shown else empty)
+        extra = self._extra(folder, count, options, progress.part(CROPS_SHARE, 1.0))
+        stored.save(folder, key, loop.start, boxes, np.array(masks), extra)
+
+    def _batches(
+        self, loop: BaseLoop, window: Window, options: Mapping[str, Any], largest: int, first: int, heard: int
+    ) -> Iterator[_Batch]:
+        """The frames of a window in batches, cut at the same places however many of them were heard before."""
+        if window.first + window.count <= heard:
+            return
+        features = self._hear(gated(window), window.before, window.count, options)
+        for start in range(0, window.count, largest):
+            number, count = window.first + start, min(largest, window.count - start)
+            if number + count > heard:
+                bases = np.array([loop.frame(first + number + place) for place in range(count)])
+                yield _Batch(bases, features[start : start + count], max(0, heard - number))
+
+
+class _Batch:
+    """bases (B,) frames of the footage; features (B, ...); skipped: so many of the first are not asked for."""
+
+    def __init__(self, bases: np.ndarray, features: np.ndarray, skipped: int) -> None:
+        self.bases, self.features, self.skipped = bases, features, skipped
+
+
+def _fetched(batch: _Batch, crops: np.ndarray, ticket: Ticket) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    generated = zip(batch.bases.tolist(), ticket.result(), crops, strict=True)
+    yield from islice(generated, batch.skipped, None)
+
+
+def gated(window: Window) -> np.ndarray:
+    """The window's sound at 16 kHz, faded to silence where nobody speaks, so that noise moves no lips."""
+    sound = media.resample(window.samples, window.sample_rate, SAMPLE_RATE)
+    count = window.before + window.count + window.after
+    if not len(sound):
+        return np.zeros(1, np.float32)
+    opened = gate(speaking(loudness(sound, count, media.FRAME_RATE)))
+    times = np.arange(len(sound)) / SAMPLE_RATE
+    return np.asarray(sound * np.interp(times, (np.arange(count) + 0.5) / media.FRAME_RATE, opened), np.float32)
+
+
+def _draw(avatar: PreparedAvatar, kept: Stored, base: int, picture: np.ndarray, crop: np.ndarray) -> FaceFrame:
+    """What the network drew, in the colours and the size of its frame."""
+    if not avatar.track.usable[base]:
+        return FaceFrame(base)
+    place = base - kept.start
+    left, top, right, bottom = kept.boxes[place].tolist()
+    mask = kept.masks[place]
+    matched = regions.match_colour(picture, crop, mask)
+    patch = _resized(matched, right - left, bottom - top)
+    shown = cv2.resize(mask, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+    return FaceFrame(base, patch, np.asarray(shown, np.uint8), left, top)
+
+
+def _resized(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    smaller = width * height < picture.shape[0] * picture.shape[1]
+    return np.asarray(
+        cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC), np.uint8
+    )
+
+
+def free_device_memory() -> None:
+    """Give back what torch keeps of the device's memory for later."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

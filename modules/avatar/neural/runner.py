@@ -1,0 +1,143 @@
+"""Running one network on one device: bytes in, bytes out, in batches of few fixed sizes.
+
+On CUDA a batch size is recorded once as a CUDA graph and replayed: the host then hands over one thing a batch instead
+of hundreds of kernels. Pictures cross the bus as bytes from pinned memory, on streams of their own, so that copies of
+one batch go on while the next is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from modules.devices import Device, torch_device
+
+# A batch can be filled while one is computed and one is fetched.
+SLOTS = 3
+# Runs before a graph is recorded: cuDNN tries its algorithms in the first.
+WARM_UPS = 2
+
+
+class Ticket:
+    """A batch under way; ``result`` waits for it. Fetch tickets in order, at most SLOTS - 1 behind."""
+
+    def __init__(self, output: torch.Tensor, count: int, done: torch.cuda.Event | None) -> None:
+        self._output, self._count, self._done = output, count, done
+
+    def result(self) -> np.ndarray:
+        """(count, ...) what the module gave, as an array of the caller's own."""
+        if self._done is not None:
+            self._done.synchronize()
+        return np.array(self._output[: self._count].numpy())
+
+
+@dataclass
+class _Slot:
+    """Pinned host buffers and device buffers of one batch under way."""
+
+    host: list[torch.Tensor]
+    device: list[torch.Tensor]
+    result: torch.Tensor
+    fetched: torch.Tensor
+    computed: torch.cuda.Event
+    done: torch.cuda.Event
+
+
+class Runner:
+    """Runs ``module`` in batches of the given ``sizes`` (rising); smaller batches are filled up.
+
+    module: takes and gives tensors whose first side is the batch; what it computes per entry does not depend on the
+    others. Its parameters are brought to ``dtype``; it converts its inputs itself.
+    """
+
+    def __init__(self, module: nn.Module, device: Device, dtype: torch.dtype, sizes: Sequence[int]) -> None:
+        self._device = torch_device(device)
+        self._module = module.eval().requires_grad_(False).to(self._device, dtype)
+        self._module = self._module.to(memory_format=torch.channels_last)
+        self._sizes = tuple(sizes)
+        self._recorded: dict[int, _Recorded] = {}
+        if self._device.type == "cuda":
+            self._up, self._down = torch.cuda.Stream(self._device), torch.cuda.Stream(self._device)
+
+    @property
+    def largest(self) -> int:
+        """Entries that fit one batch."""
+        return self._sizes[-1]
+
+    def submit(self, *inputs: np.ndarray) -> Ticket:
+        """Begin a batch: each input (n, ...) with n at most ``largest``; all of one call share n."""
+        count = len(inputs[0])
+        if self._device.type != "cuda":
+            with torch.inference_mode():
+                given = [torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for array in inputs]
+                return Ticket(self._module(*given).cpu(), count, None)
+        size = next(size for size in self._sizes if size >= count)
+        if size not in self._recorded:
+            self._recorded[size] = _Recorded(self._module, self._device, size, inputs)
+        return self._recorded[size].submit(inputs, self._up, self._down)
+
+
+class _Recorded:
+    """The module for one batch size, as a CUDA graph with its buffers."""
+
+    def __init__(self, module: nn.Module, device: torch.device, size: int, like: Sequence[np.ndarray]) -> None:
+        self._turn = 0
+        shapes = [(size, *array.shape[1:]) for array in like]
+        kinds = [torch.from_numpy(array[:0]).dtype for array in like]
+        self._inputs = [
+            torch.zeros(shape, dtype=kind, device=device) for shape, kind in zip(shapes, kinds, strict=True)
+        ]
+        self._stream = torch.cuda.Stream(device)
+        self._stream.wait_stream(torch.cuda.current_stream(device))
+        self._graph = torch.cuda.CUDAGraph()
+        tuned = torch.backends.cudnn.benchmark
+        torch.backends.cudnn.benchmark = True
+        try:
+            with torch.inference_mode(), torch.cuda.stream(self._stream):
+                for _ in range(WARM_UPS):
+                    module(*self._inputs)
+                self._stream.synchronize()
+                # Only this thread may not touch the device meanwhile; others may.
+                with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
+                    self._output = module(*self._inputs)
+        finally:
+            torch.backends.cudnn.benchmark = tuned
+        self._slots = [self._slot(device) for _ in range(SLOTS)]
+
+    def _slot(self, device: torch.device) -> _Slot:
+        return _Slot(
+            [torch.zeros(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in self._inputs],
+            [torch.zeros_like(tensor) for tensor in self._inputs],
+            torch.zeros_like(self._output),
+            torch.zeros(self._output.shape, dtype=self._output.dtype, pin_memory=True),
+            torch.cuda.Event(),
+            torch.cuda.Event(),
+        )
+
+    def submit(self, inputs: Sequence[np.ndarray], up: torch.cuda.Stream, down: torch.cuda.Stream) -> Ticket:
+        """Begin a batch; ``up`` and ``down`` carry the copies to and from the device."""
+        slot = self._slots[self._turn]
+        self._turn = (self._turn + 1) % SLOTS
+        slot.done.synchronize()
+        count = len(inputs[0])
+        for buffer, array in zip(slot.host, inputs, strict=True):
+            buffer[:count].numpy()[:] = array
+        with torch.cuda.stream(up):
+            for target, source in zip(slot.device, slot.host, strict=True):
+                target.copy_(source, non_blocking=True)
+        self._stream.wait_stream(up)
+        with torch.cuda.stream(self._stream):
+            for target, source in zip(self._inputs, slot.device, strict=True):
+                target.copy_(source)
+            self._graph.replay()
+            slot.result.copy_(self._output)
+            slot.computed.record(self._stream)
+        down.wait_event(slot.computed)
+        with torch.cuda.stream(down):
+            slot.fetched.copy_(slot.result, non_blocking=True)
+            slot.done.record(down)
+        return Ticket(slot.fetched, count, slot.done)
