@@ -30,8 +30,15 @@ from modules.errors import StudioError  # noqa: E402
 
 VENV = ROOT / ".venv"
 STAMP = VENV / "installed.txt"
-REQUIREMENTS, BARE_REQUIREMENTS, DEVELOPMENT, CONSTRAINTS = (
-    ROOT / name for name in ("requirements.txt", "requirements-nodeps.txt", "requirements-dev.txt", "constraints.txt")
+REQUIREMENTS, BARE_REQUIREMENTS, GPU_REQUIREMENTS, DEVELOPMENT, CONSTRAINTS = (
+    ROOT / name
+    for name in (
+        "requirements.txt",
+        "requirements-nodeps.txt",
+        "requirements-gpu.txt",
+        "requirements-dev.txt",
+        "constraints.txt",
+    )
 )
 PYTHONS = ((3, 11), (3, 12))
 DEFAULT_PORT = 7860
@@ -107,9 +114,12 @@ def set_up(*, development: bool) -> Path:
     if not works(python):
         make_venv()
     STAMP.unlink(missing_ok=True)
-    pip_install(python, torch_arguments(find_card(), sys.platform, index_answers))
+    card = find_card()
+    pip_install(python, torch_arguments(card, sys.platform, index_answers))
     pip_install(python, ["-r", str(REQUIREMENTS)])
     pip_install(python, ["--no-deps", "-r", str(BARE_REQUIREMENTS)])
+    if development or torch_build(card) != "cpu":
+        pip_install(python, ["-r", str(GPU_REQUIREMENTS)])
     if development:
         pip_install(python, ["-r", str(DEVELOPMENT)])
     STAMP.write_text(f"{wanted_too if development else wanted}\n")
@@ -120,7 +130,8 @@ def set_up(*, development: bool) -> Path:
 def fingerprint(*, development: bool) -> str:
     """Changes when any required package does."""
     digest = hashlib.sha256()
-    for path in (REQUIREMENTS, BARE_REQUIREMENTS, CONSTRAINTS, *((DEVELOPMENT,) if development else ())):
+    files = [REQUIREMENTS, BARE_REQUIREMENTS, GPU_REQUIREMENTS, CONSTRAINTS, *([DEVELOPMENT] if development else [])]
+    for path in files:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -2,7 +2,7 @@
 
     python tools/pin_requirements.py
 
-Run it in an environment in which the tests have passed. Packages that requirements.txt pins itself
+Run it in an environment in which the tests have passed. Packages that requirements*.txt pin themselves
 are not repeated; builds (+cpu, +cu130) are left out, since one file serves every machine.
 """
 
@@ -16,7 +16,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = ("requirements.txt", "requirements-nodeps.txt", "requirements-dev.txt")
+# Of these, what they bring along is pinned too.
+WHOLE = ("requirements.txt", "requirements-gpu.txt", "requirements-dev.txt")
+BARE = ("requirements-nodeps.txt",)
 
 
 def pinned(path: Path) -> list[Requirement]:
@@ -52,11 +54,11 @@ def closure(wanted: list[Requirement]) -> dict[str, str]:
 
 def main() -> None:
     """Write the file."""
-    own = {name: pinned(ROOT / name) for name in FILES}
-    direct = {canonicalize_name(requirement.name) for listed in own.values() for requirement in listed}
-    brought = closure(own["requirements.txt"] + own["requirements-dev.txt"])
+    whole, bare = ([requirement for name in names for requirement in pinned(ROOT / name)] for names in (WHOLE, BARE))
+    direct = {canonicalize_name(requirement.name) for requirement in whole + bare}
+    brought = closure(whole)
     lines = [f"{name}=={version}" for name, version in sorted(brought.items()) if name not in direct]
-    head = "# What requirements.txt brings along; written by tools/pin_requirements.py.\n"
+    head = "# What requirements*.txt bring along; written by tools/pin_requirements.py.\n"
     (ROOT / "constraints.txt").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -73,7 +73,8 @@ def test_a_mirror_or_no_index_can_be_set(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_every_requirement_is_pinned() -> None:
-    for path in (launcher.REQUIREMENTS, launcher.BARE_REQUIREMENTS, launcher.DEVELOPMENT, launcher.CONSTRAINTS):
+    own = (launcher.REQUIREMENTS, launcher.BARE_REQUIREMENTS, launcher.GPU_REQUIREMENTS, launcher.DEVELOPMENT)
+    for path in (*own, launcher.CONSTRAINTS):
         lines = [line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
         assert all("==" in line for line in lines if line), path
     assert launcher.torch_requirement().startswith("torch==")
@@ -151,10 +152,32 @@ def test_the_second_start_installs_nothing(environment: list[list[str]]) -> None
     assert launcher.set_up(development=False) == python
     assert len(environment) == 3
     launcher.set_up(development=True)
-    assert len(environment) == 7
+    assert len(environment) == 8
     launcher.set_up(development=False)
     launcher.set_up(development=True)
-    assert len(environment) == 7
+    assert len(environment) == 8
+
+
+@pytest.mark.parametrize(
+    ("card", "development", "wanted"),
+    [
+        (None, False, False),
+        (RTX3060, False, True),
+        (launcher.Card((3, 5), 470), False, False),
+        (None, True, True),
+    ],
+)
+@pytest.mark.usefixtures("quick_venv")
+def test_packages_of_gpu_engines_come_with_a_card_or_for_tests(
+    card: launcher.Card | None,
+    development: bool,
+    wanted: bool,
+    environment: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(launcher, "find_card", lambda: card)
+    launcher.set_up(development=development)
+    assert (["-r", str(launcher.GPU_REQUIREMENTS)] in environment) == wanted
 
 
 @pytest.mark.usefixtures("quick_venv")
@@ -288,7 +311,7 @@ def test_a_python_without_venv(root: bool, environment: list[list[str]], monkeyp
 def test_whatever_the_studio_imports_is_required() -> None:
     """Imports inside functions count too: a package must not be there by luck."""
     required = set()
-    for path in (launcher.REQUIREMENTS, launcher.BARE_REQUIREMENTS):
+    for path in (launcher.REQUIREMENTS, launcher.BARE_REQUIREMENTS, launcher.GPU_REQUIREMENTS):
         for line in path.read_text(encoding="utf-8").splitlines():
             if "==" in line:
                 required.add(re.sub(r"[-_.]+", "-", line.partition("==")[0]).lower())
