@@ -89,3 +89,12 @@ def _wav2lip(size: Literal[96, 256, 384]) -> Made:
     from modules.avatar.wav2lip.network import Wav2Lip
 
     return Wav2Lip(size)
+
+# --- bisenet_faceparse -------------------------------------------------------------------------------------------
+
+
+def bisenet_faceparse() -> Made:
+    """The parsing network with all three heads."""
+    from modules.face.parsing import BiSeNet
+
+    return BiSeNet()
