@@ -26,7 +26,7 @@ Stride = int | tuple[int, int]
 
 # What broken, half and foreign files make of loading.
 _UNREADABLE = (
-    *(OSError, EOFError, AttributeError, KeyError, RuntimeError, TypeError, ValueError),
+    *(OSError, EOFError, AttributeError, LookupError, RuntimeError, TypeError, ValueError),
     *(pickle.UnpicklingError, zipfile.BadZipFile),
 )
 
@@ -246,7 +246,7 @@ def load(path: Path) -> Wav2Lip:
             network = Wav2Lip(which(weights))
         network.load_state_dict(weights, strict=True, assign=True)
     except _UNREADABLE as error:
-        raise StudioError("weights_broken", name="Wav2Lip", file=str(path)) from error
+        raise StudioError("weights_broken", name="Wav2Lip", file=path.name) from error
     return network.eval().requires_grad_(False)
 
 
