@@ -131,14 +131,15 @@ def _matches(wanted: WeightFile, found: Sequence[_Found]) -> Iterator[tuple[Weig
 
 
 def _copy(one: _Found, target: Path, progress: Progress) -> str | None:
-    """Copy and hash; None if the source breaks off, is damaged, or holds more than it says."""
+    """Copy and hash; None if the source is damaged or not as long as it says.
+
+    A ZIP's member never gives more than it says, whatever is packed in it.
+    """
     digest, done = hashlib.sha256(), 0
     try:
         with closing(one.open()) as source, target.open("wb") as file:
             while block := source.read(records.BLOCK):
                 done += len(block)
-                if done > one.size:
-                    return None
                 digest.update(block)
                 file.write(block)
                 progress.at(done / one.size)

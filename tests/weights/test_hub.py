@@ -212,7 +212,14 @@ def test_a_gated_repository_needs_the_token(hub: Hub, models: Path, monkeypatch:
     assert weights.state(models, "lips") == "ready"
 
 
-def test_the_token_never_goes_to_a_mirror_or_to_where_files_lie(hub: Hub, models: Path) -> None:
+def test_the_token_goes_to_the_hub_alone(hub: Hub, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not to where the hub sends on for the content, and not to a mirror."""
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    fetch(models)
+    assert {one.token for one in hub.asked if not one.path.startswith("/elsewhere")} == {hub.token}
+    assert {one.token for one in hub.asked if one.path.startswith("/elsewhere")} == {""}
+    weights.delete(models, "lips")
+    hub.asked.clear()
     weights.choose(weights.Choice("mirror", mirror=hub.url, token=hub.token))
     fetch(models)
     assert {one.token for one in hub.asked} == {""}
