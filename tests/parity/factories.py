@@ -11,9 +11,11 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, Literal
 
+import numpy as np
 from torch import Tensor, nn
 
-Made = nn.Module | tuple[nn.Module, dict[str, Callable[..., Any]]]
+Table = dict[str, Callable[..., Any]]
+Made = nn.Module | tuple[nn.Module, Table]
 
 # --- musetalk_unet, musetalk_vae, whisper_tiny_encoder -----------------------------------------------------------
 
@@ -67,6 +69,64 @@ def whisper_tiny_encoder(manifest: dict[str, Any]) -> Made:
     return model, {"states": states}
 
 
+def prep_whisper_tiny_encoder() -> Table:
+    """Which steps belong to a frame, and the log-mel of one piece."""
+    from modules.avatar.musetalk import features
+
+    def musetalk_chunk_index(samples: int, rate: float, before: int, after: int) -> np.ndarray:
+        # The published code cuts the rate to whole frames, and counts steps from 1: 0 is silence.
+        whole, length = int(rate), samples // features.STEP_SAMPLES
+        frames = np.arange(int(samples / features.SAMPLE_RATE * whole))
+        steps = features.heard_steps(frames, whole, before, after)
+        return np.where((steps >= 0) & (steps < length), steps + 1, 0)
+
+    return {"musetalk_chunk_index": musetalk_chunk_index, "whisper_mel_30s": lambda wav: features.log_mel(wav)[0]}
+
+
+# --- musetalk_pipeline -------------------------------------------------------------------------------------------
+
+
+def prep_musetalk_pipeline() -> Table:
+    """Crop boxes out of whole-body points, masks, and the published way of pasting with them."""
+    from modules.avatar.musetalk import features
+
+    def musetalk_bbox(points: np.ndarray, detected: np.ndarray, shift: int) -> np.ndarray:
+        face = points[:, 23:91].astype(int)
+        left, right, bottom = face[:, :, 0].min(1), face[:, :, 0].max(1), face[:, :, 1].max(1)
+        found = features.crop_boxes(face[:, 29, 1] + shift, bottom, left, right)
+        found[:, 1] = np.maximum(found[:, 1], 0)
+        empty = (found[:, 2] <= found[:, 0]) | (found[:, 3] <= found[:, 1]) | (found[:, 0] < 0)
+        return np.where(empty[:, None], detected, found)
+
+    def musetalk_rt_blend(
+        frame: np.ndarray, face: np.ndarray, box: np.ndarray, mask: np.ndarray, square: np.ndarray
+    ) -> np.ndarray:
+        painted = frame.copy()
+        painted[box[1] : box[3], box[0] : box[2]] = face
+        share = np.zeros((*frame.shape[:2], 1))
+        (left, top), (right, bottom) = np.maximum(square[:2], 0), np.minimum(square[2:], frame.shape[1::-1])
+        inside = mask[top - square[1] : bottom - square[1], left - square[0] : right - square[0]]
+        share[top:bottom, left:right, 0] = inside / 255
+        return np.round(frame + share * (painted.astype(float) - frame))
+
+    def musetalk_blend(
+        frame: np.ndarray, face: np.ndarray, box: np.ndarray, labels: np.ndarray, mode: features.Mode, cheek: int
+    ) -> np.ndarray:
+        mask = features.blend_mask(labels, box, mode, cheek, cheek, features.OFFLINE_BLUR)
+        return musetalk_rt_blend(frame, face, box, mask, features.square_around(box))
+
+    return {
+        "musetalk_bbox": musetalk_bbox,
+        "musetalk_blend": musetalk_blend,
+        "musetalk_crop_box": lambda box, scale: features.square_around(box),
+        "musetalk_parsing_mask": lambda labels, mode, cheek: features.parsed_mask(labels, mode, cheek, cheek),
+        "musetalk_rt_blend": musetalk_rt_blend,
+        "musetalk_rt_mask": lambda frame, box, labels, mode, cheek: features.blend_mask(
+            labels, box, mode, cheek, cheek, features.REALTIME_BLUR
+        ),
+    }
+
+
 # --- wav2lip96, wav2lip256, wav2lip384 ---------------------------------------------------------------------------
 
 
@@ -90,6 +150,7 @@ def _wav2lip(size: Literal[96, 256, 384]) -> Made:
 
     return Wav2Lip(size)
 
+
 # --- bisenet_faceparse -------------------------------------------------------------------------------------------
 
 
@@ -98,3 +159,54 @@ def bisenet_faceparse() -> Made:
     from modules.face.parsing import BiSeNet
 
     return BiSeNet()
+
+
+def prep_bisenet_faceparse() -> Table:
+    """Masks out of labels."""
+    from modules.avatar.musetalk import features
+
+    return {"parse_mask": features.parsed_mask}
+
+
+# --- s3fd: the boxes that published crops were made with ---------------------------------------------------------
+
+
+def prep_s3fd() -> Table:
+    """The published detector's input and what it makes of its network's outputs; the studio has a tracker of its own.
+
+    Zhang et al., "S3FD: Single Shot Scale-invariant Face Detector" (2017), as in face-alignment (BSD-3-Clause).
+    """
+    enough, candidate, most_overlap = 0.5, 0.05, 0.3
+
+    def input_from_bgr_frames(frames: np.ndarray) -> np.ndarray:
+        # The colours are turned round, their means are not: so it was published.
+        means = np.array([104.0, 117.0, 123.0], np.float32)
+        return (frames[:, :, :, ::-1].astype(np.float32) - means).transpose(0, 3, 1, 2)[:, :, ::4, ::4]
+
+    def candidates(level: int, scores: np.ndarray, moves: np.ndarray) -> np.ndarray:
+        stride = 4 * 2**level
+        face = 1 / (1 + np.exp(scores[0] - scores[1]))
+        rows, columns = np.nonzero(face > candidate)
+        side, move = 4.0 * stride, moves[:, rows, columns]
+        centre = np.stack([columns, rows]) * stride + stride / 2 + 0.1 * side * move[:2]
+        reach = side * np.exp(0.2 * move[2:]) / 2
+        return np.concatenate([centre - reach, centre + reach, face[None, rows, columns]]).T
+
+    def boxes_from_outputs(*given: Any) -> tuple[np.ndarray, np.ndarray]:
+        *outputs, number = given
+        pairs = zip(outputs[::2], outputs[1::2], strict=True)
+        found = np.concatenate(
+            [candidates(level, *(array[number] for array in pair)) for level, pair in enumerate(pairs)]
+        )
+        waiting, kept = found[np.argsort(-found[:, 4], kind="stable")], []
+        while len(waiting):
+            best, rest = waiting[0], waiting[1:]
+            kept.append(best)
+            common = np.minimum(best[2:4], rest[:, 2:4]) - np.maximum(best[:2], rest[:, :2]) + 1
+            shared = np.maximum(common, 0).prod(1)
+            sizes = (waiting[:, 2:4] - waiting[:, :2] + 1).prod(1)
+            waiting = rest[shared <= most_overlap * (sizes[0] + sizes[1:] - shared)]
+        boxes = np.array([box for box in kept if box[4] > enough])
+        return boxes, np.maximum(boxes[0, :4], 0).astype(int)
+
+    return {"input_from_bgr_frames": input_from_bgr_frames, "boxes_from_outputs": boxes_from_outputs}

@@ -62,7 +62,7 @@ WHISPER_CONFIG: Mapping[str, Any] = {
     "max_source_positions": 1500,
 }
 
-GENERATOR_FILES = ("musetalkV15/unet.pth", "musetalk/pytorch_model.bin")
+GENERATOR_FILES = ("unet.pth", "pytorch_model.bin")
 VAE_FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 WHISPER_FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -196,6 +196,11 @@ class Faces(nn.Module):
             del skipped[first:]
         painted: Tensor = generator.conv_out(generator.conv_act(generator.conv_norm_out(now)))
         return painted
+
+
+def blank() -> Faces:
+    """The network as it is run, with weights that mean nothing; for compiling."""
+    return Faces(make_generator(), make_vae())
 
 
 def _sound(block: nn.Module, heard: Tensor) -> dict[str, Tensor]:
