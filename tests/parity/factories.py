@@ -11,7 +11,9 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any, Literal
 
+import cv2
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 Table = dict[str, Callable[..., Any]]
@@ -149,6 +151,100 @@ def _wav2lip(size: Literal[96, 256, 384]) -> Made:
     from modules.avatar.wav2lip.network import Wav2Lip
 
     return Wav2Lip(size)
+
+
+def prep_wav2lip96() -> Table:
+    """Mel, crop and the quirks of inference.py: boxes that run ahead, and a face pasted with its rectangle."""
+    from modules.avatar.wav2lip import features
+    from modules.avatar.wav2lip.network import seen
+
+    def mel_chunk_starts(n_columns: int, fps: float) -> np.ndarray:
+        return _starts_within(features.columns(np.arange(n_columns), fps), n_columns)
+
+    def face_input(frame: np.ndarray, box: np.ndarray) -> Tensor:
+        top, bottom, left, right = box
+        return seen(torch.from_numpy(cv2.resize(frame[top:bottom, left:right], (96, 96)))[None])[0]
+
+    def face_boxes(rects: np.ndarray, height: int, width: int, pads: np.ndarray, smooth: bool) -> np.ndarray:
+        top, bottom, left, right = pads
+        padded = rects + (-left, -top, right, bottom)
+        inside = np.clip(padded, 0, (width, height, width, height)).astype(int)
+        if smooth:
+            for number in range(len(inside)):
+                # In place, so that late entries are means of means; cut to whole pixels.
+                inside[number] = inside[min(number, len(inside) - 5) :][:5].mean(0)
+        return inside[:, [1, 3, 0, 2]]
+
+    def paste_back(frame: np.ndarray, drawn: np.ndarray, box: np.ndarray) -> np.ndarray:
+        (top, bottom, left, right), pasted = box, frame.copy()
+        picture = (drawn.transpose(1, 2, 0) * 255).astype(np.uint8)
+        pasted[top:bottom, left:right] = cv2.resize(picture, (right - left, bottom - top))
+        return pasted
+
+    return {
+        "mel_constant": features.log_mel,
+        "mel_reflect": lambda samples: features.log_mel(samples, "reflect"),
+        "mel_chunk_starts": mel_chunk_starts,
+        "face_input": face_input,
+        "face_boxes": face_boxes,
+        "paste_back": paste_back,
+    }
+
+
+def prep_wav2lip256() -> Table:
+    """How LiveTalking cuts live sound, and how it goes forth and back over the footage."""
+    from modules.avatar.wav2lip import features
+
+    piece = features.SAMPLE_RATE // 50
+
+    def live_mel_chunks(pcm: np.ndarray, before: int, after: int, batch: int, fps: float) -> np.ndarray:
+        kept, chunks = np.zeros((before + after) * piece, np.float32), []
+        for step in pcm.reshape(-1, 2 * batch * piece):
+            held = np.concatenate([kept, step])
+            mel = features.log_mel(held)
+            starts = features.columns(before * fps / 50 + np.arange(batch), fps)
+            chunks.append(features.pieces_at(mel, np.minimum(starts, mel.shape[1] - features.HEARD)))
+            kept = held[len(held) - len(kept) :]
+        return np.concatenate(chunks)
+
+    def mirror_index(size: int, indices: np.ndarray) -> np.ndarray:
+        rounds, places = np.divmod(indices, size)
+        return np.where(rounds % 2, size - 1 - places, places)
+
+    return {"live_mel_chunks": live_mel_chunks, "mirror_index": mirror_index}
+
+
+def prep_wav2lip384() -> Table:
+    """The earlier start of its sound, its boxes that run six frames ahead, and its trail over the whole frame."""
+    from modules.avatar.wav2lip import features
+
+    def mel_chunk_starts_384(n_columns: int, fps: float) -> np.ndarray:
+        earlier = np.arange(n_columns) + features.HEARINGS[384].shift
+        return _starts_within(np.maximum(0, features.columns(earlier, fps)), n_columns)
+
+    def smooth_boxes_triangular(boxes: np.ndarray, window: int) -> np.ndarray:
+        weights = 1 - abs(np.arange(window) - window / 2) / (window / 2)
+        firsts = np.minimum(np.arange(len(boxes)), len(boxes) - window)
+        return np.array([np.average(boxes[first : first + window], 0, weights) for first in firsts]).astype(int)
+
+    def frame_smoother(frames: np.ndarray) -> np.ndarray:
+        shown: list[np.ndarray] = []
+        for frame in frames.astype(np.float32):
+            soft = 0.9 * frame + 0.1 * cv2.GaussianBlur(frame, (3, 3), 1.5)
+            shown.append(0.9 * soft + 0.1 * shown[-1] if shown else soft)
+        return np.array(shown).astype(np.uint8)
+
+    return {
+        "mel_chunk_starts_384": mel_chunk_starts_384,
+        "smooth_boxes_triangular": smooth_boxes_triangular,
+        "frame_smoother": frame_smoother,
+    }
+
+
+def _starts_within(starts: np.ndarray, columns: int) -> np.ndarray:
+    """Those of ``starts`` with a whole piece behind them, and the last whole piece once."""
+    last = columns - 16
+    return np.append(starts[starts <= last], last)
 
 
 # --- bisenet_faceparse -------------------------------------------------------------------------------------------

@@ -8,13 +8,18 @@ import torch
 
 from tests.parity import common
 
-PACKS = {"wav2lip96": 96, "wav2lip256": 256, "wav2lip384": 384}
+PACKS = ("wav2lip96", "wav2lip256", "wav2lip384")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("pack", PACKS)
 def test_the_network_is_the_published_one(pack: str) -> None:
     common.check_network(pack)
+
+
+@pytest.mark.parametrize("pack", PACKS)
+def test_what_surrounds_the_network_is_published_too(pack: str) -> None:
+    common.check_prep(pack)
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from modules.avatar.neural.fold import fold_norms
 from modules.errors import StudioError
 
 Size = Literal[96, 256, 384]
@@ -215,11 +216,21 @@ class Faces(nn.Module):
     def forward(self, crops: Tensor, mel: Tensor) -> Tensor:
         """(B, S, S, 3) uint8 BGR, (B, 80, 16) log-mel of any float type -> (B, S, S, 3) uint8 BGR."""
         kind = self.generator.output_block[1].weight.dtype
-        seen = crops.permute(0, 3, 1, 2).to(kind) / 255
-        hidden = seen.clone()
-        hidden[:, :, seen.shape[2] // 2 :] = 0
-        drawn = self.generator(mel.to(kind)[:, None], torch.cat([hidden, seen], 1))
+        drawn = self.generator(mel.to(kind)[:, None], seen(crops, kind))
         return drawn.permute(0, 2, 3, 1).float().mul(255).round().to(torch.uint8).contiguous()
+
+
+def blank(size: Size) -> Faces:
+    """The network as it is run, with weights that mean nothing; for compiling."""
+    return Faces(fold_norms(Wav2Lip(size)))
+
+
+def seen(crops: Tensor, kind: torch.dtype = torch.float32) -> Tensor:
+    """(B, S, S, 3) uint8 BGR -> (B, 6, S, S) 0 to 1 in ``kind``: the face with its lower half hidden, then all of it."""
+    whole = crops.permute(0, 3, 1, 2).to(kind) / 255
+    hidden = whole.clone()
+    hidden[:, :, whole.shape[2] // 2 :] = 0
+    return torch.cat([hidden, whole], 1)
 
 
 def which(state_dict: Mapping[str, Tensor]) -> Size:
