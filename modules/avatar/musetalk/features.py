@@ -118,7 +118,7 @@ def heard_steps(
 
 
 def hear(states: np.ndarray, first: int, count: int) -> np.ndarray:
-    """(count, 50, 384) tokens of ``count`` frames from ``first`` on; outside ``states`` (T, 5, 384) there is silence."""
+    """(count, 50, 384) tokens of ``count`` frames from ``first`` on; there is silence around ``states`` (T, 5, 384)."""
     steps = heard_steps(np.arange(first, first + count))
     known = (steps >= 0) & (steps < len(states))
     tokens = np.zeros((*steps.shape, *states.shape[1:]), states.dtype)

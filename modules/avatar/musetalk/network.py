@@ -69,7 +69,10 @@ WHISPER_FILES = ("model.safetensors", "pytorch_model.bin")
 # The autoencoder's attention as its file names it, and as diffusers does now.
 _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 # What broken, half and foreign files make of loading.
-_UNREADABLE = (OSError, EOFError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError, SafetensorError)
+_UNREADABLE = (
+    *(OSError, EOFError, AttributeError, KeyError, RuntimeError, TypeError, ValueError),
+    *(pickle.UnpicklingError, SafetensorError),
+)
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -131,7 +134,7 @@ def _load(
     renamed: Callable[[Mapping[str, Tensor]], dict[str, Tensor]],
 ) -> Network:
     """The network with the weights of the first of ``files`` that is there: in place, where the file allows it."""
-    file = next((folder / name for name in files if (folder / name).is_file()), folder / files[0])
+    file = next((path for path in map(folder.joinpath, files) if path.is_file()), folder / files[0])
     try:
         weights = renamed(_read(file))
         with torch.device("meta"):
