@@ -167,7 +167,7 @@ def prep_wav2lip96() -> Table:
 
     def face_boxes(rects: np.ndarray, height: int, width: int, pads: np.ndarray, smooth: bool) -> np.ndarray:
         top, bottom, left, right = pads
-        padded = rects + (-left, -top, right, bottom)
+        padded = rects + np.array([-left, -top, right, bottom])
         inside = np.clip(padded, 0, (width, height, width, height)).astype(int)
         if smooth:
             for number in range(len(inside)):
@@ -306,3 +306,24 @@ def prep_s3fd() -> Table:
         return boxes, np.maximum(boxes[0, :4], 0).astype(int)
 
     return {"input_from_bgr_frames": input_from_bgr_frames, "boxes_from_outputs": boxes_from_outputs}
+
+
+# --- syncnet_s ---------------------------------------------------------------------------------------------------
+
+
+def syncnet_s(manifest: dict[str, Any]) -> Made:
+    """SyncNet; its methods have the names of the cases."""
+    from modules.avatar.metrics.network import SyncNet
+
+    return SyncNet()
+
+
+def prep_syncnet_s() -> Table:
+    """What SyncNet hears, and how its embeddings are scored."""
+    from modules.avatar.metrics import features
+
+    def sync_scores(lips: np.ndarray, sound: np.ndarray, reach: int) -> tuple[Any, ...]:
+        scores = features.sync_scores(lips, sound, reach)
+        return scores.offset, scores.lse_c, scores.lse_d, features.distances(lips, sound, reach)
+
+    return {"mfcc": features.mfcc, "sync_scores": sync_scores}

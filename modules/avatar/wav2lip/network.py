@@ -226,7 +226,7 @@ def blank(size: Size) -> Faces:
 
 
 def seen(crops: Tensor, kind: torch.dtype = torch.float32) -> Tensor:
-    """(B, S, S, 3) uint8 BGR -> (B, 6, S, S) 0 to 1 in ``kind``: the face with its lower half hidden, then all of it."""
+    """(B, S, S, 3) uint8 BGR -> (B, 6, S, S) 0 to 1 in ``kind``: faces with the lower half hidden, then all of them."""
     whole = crops.permute(0, 3, 1, 2).to(kind) / 255
     hidden = whole.clone()
     hidden[:, :, whole.shape[2] // 2 :] = 0
