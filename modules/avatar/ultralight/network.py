@@ -18,12 +18,14 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 
+from modules.avatar.ultralight.features import CROP_SIDE, MASK_BOTTOM, MASK_LEFT, MASK_RIGHT, MASK_TOP, RIM
 from modules.errors import StudioError
 
 Variant = Literal["hubert", "wenet"]
 
-FACE_SIDE = 160
 SOUND_SHAPES: Mapping[Variant, tuple[int, int, int]] = {"hubert": (16, 32, 32), "wenet": (128, 16, 32)}
+# How many coefficients a mouth may have where shapes stand in for sound, and the side of the tile that holds them.
+CODE_SIZE, CODE_TILE = 16, 4
 EXPANSION = 2
 # Widths of the face's way down; the sound meets it at the deepest.
 WIDTHS = (32, 64, 128, 256, 512)
@@ -197,6 +199,43 @@ class Ultralight(nn.Module):
         x = self.fuse_conv(torch.cat([x5, self.audio_model(sound)], 1))
         x = self.up4(self.up3(self.up2(self.up1(x, x4), x3), x2), x1)
         return torch.sigmoid(self.outc(x))
+
+
+def spread_codes(codes: Tensor) -> Tensor:
+    """(B, K) coefficients of a mouth, K at most CODE_SIZE -> (B, 16, 32, 32), the same at all times.
+
+    The network looks at small neighbourhoods of its sound only, so each holds them all: tiles of 4 x 4 over the plane.
+    """
+    count = len(codes)
+    tile = functional.pad(codes, (0, CODE_SIZE - codes.shape[1])).reshape(count, 1, CODE_TILE, CODE_TILE)
+    channels, height, width = SOUND_SHAPES["hubert"]
+    return tile.repeat(1, 1, height // CODE_TILE, width // CODE_TILE).expand(count, channels, height, width)
+
+
+class Faces(nn.Module):
+    """The network between bytes: crops in, crops out, the rim as it was."""
+
+    def __init__(self, network: Ultralight) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, crops: Tensor, heard: Tensor) -> Tensor:
+        """(B, 168, 168, 3) uint8 BGR, and (B, K) codes or (B, 16, 32, 32) -> (B, 168, 168, 3) uint8 BGR."""
+        kind = self.network.outc.conv.weight.dtype
+        inner = slice(RIM, CROP_SIDE - RIM)
+        seen = crops[:, inner, inner].permute(0, 3, 1, 2).to(kind) / 255
+        sound = spread_codes(heard) if heard.ndim == 2 else heard
+        drawn = self.network(with_masked(seen), sound.to(kind, memory_format=torch.channels_last))
+        whole = crops.clone()
+        whole[:, inner, inner] = (drawn.float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        return whole
+
+
+def with_masked(reference: Tensor, face: Tensor | None = None) -> Tensor:
+    """(B, 6, 160, 160): the reference, and ``face`` (None: the reference too) without its mouth; each (B, 3, ...)."""
+    masked = (reference if face is None else face).clone()
+    masked[:, :, MASK_TOP:MASK_BOTTOM, MASK_LEFT:MASK_RIGHT] = 0
+    return torch.cat([reference, masked], 1).contiguous(memory_format=torch.channels_last)
 
 
 def load(path: Path) -> Ultralight:

@@ -1,0 +1,261 @@
+"""Ultralight learnt from 14 s, judged on the next 6 s beside the built-in one: python -m tests.bench.bench_ultralight
+
+Without options: all of it on this machine. In steps, so that a machine with nothing but torch can do the learning:
+    --prepare FILE.npz            here: track, hear, crop (35 MB)
+    --train FILE.npz --out DIR    there: learn for --seconds
+    --judge DIR                   here: draw the held-out part, compare both engines with the true mouths
+No mouth and no sound of the held-out part is ever learnt. It is drawn over its own heads; what the network sees as its
+reference is then a learnt frame with the head held most alike, so that no true mouth can leak into what is compared
+("own frame": the frame itself, as in use). Judge: ../shared/probes/eval_lipsync.py (needs scikit-image).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from modules.avatar.ultralight import features
+from modules.progress import Progress
+
+if TYPE_CHECKING:
+    from tests.bench.bench_lipsync import Clip
+
+VIDEO = "talk_man_20s.mp4"
+LEARNT_SECONDS = 14
+FRAME_RATE = 25
+BATCH = 8
+
+
+def prepare(file: Path) -> None:
+    """Everything that learning and judging need of the clip, without PyAV or CTranslate2."""
+    from modules import media, settings
+    from modules.avatar.builtin.ears import Ears
+    from modules.avatar.neural.regions import steady_boxes
+    from modules.avatar.ultralight.listener import Listener
+    from modules.face.landmarks import STABLE
+
+    config = settings.load()
+    clip, ears = clip_to_learn(), Ears(config.models_dir, config.cpu_threads)
+    cut = clip.cut
+    listener = Listener.fit(clip.learnt, clip.track.part(0, cut), ears, Progress())
+    sound = media.resample(clip.rest.samples, clip.rest.sample_rate, 16000)
+    count = len(clip.track) - cut
+    boxes = steady_boxes(
+        features.face_boxes(clip.track.landmarks), clip.track.usable, clip.footage.width, clip.footage.height
+    )
+    crops = [
+        features.crop_face(media.to_bgr(picture), box)
+        for picture, box in zip(media.read_frames(clip.footage), boxes, strict=True)
+    ]
+    sides = (boxes[:, 2:] - boxes[:, :2])[:, None]
+    held = (clip.track.landmarks[:, list(STABLE), :2] - boxes[:, None, :2]) / sides
+    seen = np.zeros((cut, listener.seen().shape[1]), np.float32)
+    seen[listener.frames] = listener.seen()
+    with open(file, "wb") as target:
+        np.savez_compressed(
+            target,
+            cut=cut,
+            crops=np.array(crops),
+            boxes=boxes,
+            held=held.astype(np.float32),
+            landmarks=clip.track.landmarks.astype(np.float32),
+            usable=clip.track.usable,
+            seen=seen,
+            heard=listener.codes(sound, count, ears),
+        )
+    print(f"{file}: {file.stat().st_size / 1e6:.1f} MB, {cut} frames to learn, {count} held out", flush=True)
+
+
+def train(file: Path, out: Path, seconds: float, batch: int) -> None:
+    """Learn, with a line and a picture from time to time, and draw the held-out part into ``out``/drawn.npz."""
+    import torch
+
+    from modules.avatar.ultralight import train as training
+
+    with np.load(file, allow_pickle=False) as data:
+        cut, crops, held = int(data["cut"]), data["crops"], data["held"]
+        usable, seen = data["usable"], data["seen"]
+    learnt = np.flatnonzero(usable[:cut])
+    out.mkdir(parents=True, exist_ok=True)
+
+    def show(picture: np.ndarray, step: int) -> None:
+        cv2.imwrite(str(out / f"sample_{step:06d}.png"), picture)
+        print(f"{time.monotonic() - began:5.0f} s: step {step}", flush=True)
+
+    began = time.monotonic()
+    done = training.train(
+        crops[learnt],
+        seen[learnt],
+        training.reference_frames(held[learnt]),
+        training.Settings(seconds=seconds, batch=batch, sample_seconds=max(seconds / 12, 5)),
+        out,
+        Progress(),
+        show,
+    )
+    took = time.monotonic() - began
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
+    first, last = done.curve[0][1], float(np.mean([loss for _, loss in done.curve[-10:]]))
+    (out / "told.json").write_text(
+        json.dumps({"device": where, "seconds": took, "steps": done.step, "first": first, "last": last})
+    )
+    print(f"{where}: {done.step} steps in {took:.0f} s, loss {first:.3f} -> {last:.3f}", flush=True)
+
+
+def draw(file: Path, out: Path) -> dict[str, np.ndarray]:
+    """Crops (T, 168, 168, 3) of the held-out frames as the network draws them, by where its reference is from."""
+    import torch
+
+    from modules.avatar.ultralight import network as net
+
+    with np.load(file, allow_pickle=False) as data:
+        cut, crops, held, usable, heard = (data[name] for name in ("cut", "crops", "held", "usable", "heard"))
+    cut = int(cut)
+    learnt = np.flatnonzero(usable[:cut])
+    apart = ((held[cut:, None] - held[None, learnt]) ** 2).sum((2, 3))
+    nearest = learnt[apart.argmin(1)]
+    network = net.load(out / "ultralight.safetensors").to(memory_format=torch.channels_last)
+    inner = slice(features.RIM, -features.RIM)
+
+    def seen(pictures: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(pictures[:, inner, inner])).permute(0, 3, 1, 2).float() / 255
+
+    drawn: dict[str, np.ndarray] = {}
+    for name, references in (("learnt frame", crops[nearest]), ("own frame", crops[cut:])):
+        made = crops[cut:].copy()
+        with torch.inference_mode():
+            for start in range(0, len(made), BATCH):
+                part = slice(start, start + BATCH)
+                six = net.with_masked(seen(references[part]), seen(crops[cut:][part]))
+                result = network(six, net.spread_codes(torch.from_numpy(heard[part])))
+                made[part, inner, inner] = (result.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
+        drawn[name] = made
+    return drawn
+
+
+def judge(file: Path, out: Path) -> int:
+    """Both engines on the held-out part, against the true mouths; the number of bars missed."""
+    from tests.bench.bench_lipsync import Report, Studio, probed
+    from tests.bench.mouths import mouth, sheet
+
+    clip = clip_to_learn()
+    report = Report()
+    report.note("# Lips of Ultralight\n\n`python -m tests.bench.bench_ultralight`\n")
+    told = json.loads((out / "told.json").read_text())
+    report.title(f"{VIDEO}: the first {LEARNT_SECONDS} s learnt, the rest held out, drawn over its own heads")
+    report.note(f"Learnt on {told['device']}.")
+    report.bar("learning", told["seconds"], "s", 610)
+    report.figure("steps", told["steps"], "")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        studio = Studio(folder)
+        video = folder / "builtin.mp4"
+        studio.film(studio.on_true_heads(clip), clip.rest, video)
+        builtin = probed(clip, video)
+        figures = {"built-in": builtin}
+        drawn = draw(file, out)
+        for name, crops in drawn.items():
+            video = out / f"{name.replace(' ', '-')}.mp4"
+            film(file, crops, clip, video)
+            figures[name] = probed(clip, video)
+    for name, found in figures.items():
+        for key, unit in FIGURES.items():
+            report.figure(f"{name}: {key}", found[key], unit)
+    for name in drawn:
+        report.bar(f"{name}: lip distance against the built-in's", figures[name]["LMD"], "eyes", builtin["LMD"])
+    with np.load(file, allow_pickle=False) as data:
+        cut, landmarks = int(data["cut"]), data["landmarks"]
+    from modules import media
+
+    def mouths(video: Path, first: int) -> list[np.ndarray]:
+        footage = media.probe(video)
+        pictures = media.read_frames(footage, first)
+        return [mouth(media.to_bgr(picture), landmarks[cut + n]) for n, picture in enumerate(pictures)]
+
+    made, real = mouths(out / "learnt-frame.mp4", 0), mouths(clip.footage.path, cut)
+    some = np.linspace(0, len(made) - 1, 24).round().astype(int)
+    sheet(out / "mouths.jpg", [[made[n] for n in some], [real[n] for n in some]])
+    report.figure("peak memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "MB")
+    report.write(out / "ultralight.md")
+    return report.missed
+
+
+FIGURES = {
+    "LMD": "eyes",
+    "LMD_c": "eyes",
+    "open_r": "r",
+    "open_r_hp": "r",
+    "hp_best_lag": "frames",
+    "amp": "x",
+    "closed_F1": "",
+    "width_r": "r",
+    "psnr": "dB",
+    "ssim": "",
+}
+
+
+def film(file: Path, crops: np.ndarray, clip: Clip, video: Path) -> None:
+    """The held-out frames with the drawn ``crops``, put in as the engine does."""
+    from modules import media
+    from modules.avatar import compositor
+    from modules.avatar.base import FaceFrame
+    from modules.avatar.neural import regions
+
+    with np.load(file, allow_pickle=False) as data:
+        cut, boxes, landmarks, true = int(data["cut"]), data["boxes"], data["landmarks"], data["crops"]
+    footage = clip.footage
+    with media.VideoWriter(video, footage.width, footage.height, footage.color) as writer:
+        for number, picture in enumerate(media.read_frames(footage, cut)):
+            place = cut + number
+            left, top, right, bottom = boxes[place].tolist()
+            size = right - left, bottom - top
+            mask = regions.lower_face_mask((landmarks[place, :, :2] - boxes[place, :2]) / size)
+            matched = regions.match_colour(crops[number], true[place], mask)
+            patch = cv2.resize(matched, size, interpolation=cv2.INTER_CUBIC)
+            shown = cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR)
+            writer.write(compositor.paste(picture, FaceFrame(place, patch, shown, left, top)))
+
+
+def clip_to_learn() -> Clip:
+    """The clip with its cut at LEARNT_SECONDS."""
+    from tests.bench.bench_lipsync import Clip
+
+    return dataclasses.replace(Clip.named(VIDEO), cut=LEARNT_SECONDS * FRAME_RATE)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--prepare", type=Path)
+    parser.add_argument("--train", type=Path)
+    parser.add_argument("--judge", type=Path, help="folder that --train wrote")
+    parser.add_argument("--prepared", type=Path, help="what --prepare wrote, for --judge")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--seconds", type=float, default=590.0)
+    parser.add_argument("--batch", type=int, default=24)
+    given = parser.parse_args()
+    if given.prepare:
+        prepare(given.prepare)
+    if given.train:
+        train(given.train, given.out, given.seconds, given.batch)
+    if given.judge:
+        return 1 if judge(given.prepared, given.judge) else 0
+    if not (given.prepare or given.train):
+        with tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch) / "prepared.npz"
+            prepare(file)
+            train(file, given.out or Path(scratch), given.seconds, given.batch)
+            return 1 if judge(file, given.out or Path(scratch)) else 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
