@@ -74,8 +74,10 @@ def check(settings: Settings) -> Iterator[Finding]:
     yield disk(settings.data_dir)
     yield video()
     yield from torch(devices.write_machine(settings.data_dir))
-    for name in weights.entries():
-        yield model(settings.models_dir, name)
+    for name, entry in weights.entries().items():
+        # What belongs to engines for graphics cards is fetched when it is wanted.
+        if entry.built_in or weights.state(settings.models_dir, name) in ("ready", "broken"):
+            yield model(settings.models_dir, name)
 
 
 def python() -> Finding:
@@ -162,7 +164,7 @@ def model(models_dir: Path, name: str) -> Finding:
     entry = weights.entries()[name]
     state = weights.state(models_dir, name)
     values: dict[str, str | int | float] = {"name": entry.title, "size": round(entry.download_bytes / 10**6)}
-    if state == "missing":
+    if state not in ("ready", "broken"):
         return Finding("warning", "doctor.model_missing", values)
     if state == "broken" or weights.verify(models_dir, name, Progress()):
         return Finding("error", "doctor.model_broken", {**values, "folder": str(models_dir / name)})

@@ -77,11 +77,14 @@ def load(**command_line: Any) -> Settings:
 
 
 def with_hub(settings: Settings) -> Settings:
-    """``settings`` with what the Models page last saved, for processes that started before it did."""
+    """``settings`` with what the Models page last saved, for processes that started before it did.
+
+    The token, which never travels on a command line, is also looked for in the environment.
+    """
     saved = {name: value for name, value in _from_file(settings.data_dir).items() if name in HUB_KEYS}
-    # Checked like everything else; what is not in the file stays as it is.
     checked = Settings(**saved)
-    return settings.model_copy(update={name: getattr(checked, name) for name in saved})
+    fresh = {name: getattr(checked, name) for name in saved}
+    return settings.model_copy(update={"hub_token": settings.hub_token or checked.hub_token, **fresh})
 
 
 def save_hub(settings: Settings, **values: Any) -> Settings:

@@ -1,8 +1,8 @@
 """The durable list of jobs: one SQLite file that several processes read and write.
 
-Handlers of the page only add rows and read them; one worker process claims
-them. Everything that must survive a killed process is in this table or in the
-job's own folder.
+Handlers of the page only add rows and read them; one worker process a lane
+claims them. Everything that must survive a killed process is in this table or
+in the job's own folder.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from typing import Any, Literal
 from modules.errors import StudioError
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
+# Each lane has a worker of its own, so that a download of an hour holds up no render.
+Lane = Literal["work", "download"]
+LANES: tuple[Lane, ...] = ("work", "download")
+DOWNLOADS = ("fetch_weights", "verify_weights", "import_weights")  # kinds of the second lane
 # A job that kills its worker this often without getting any further is given up.
 MAX_FRUITLESS_ATTEMPTS = 6
 # Short jobs that somebody waits for at the page go before long renders.
@@ -36,9 +40,10 @@ CREATE TABLE IF NOT EXISTS jobs (
   fruitless INTEGER NOT NULL DEFAULT 0, progress_at_claim REAL NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS jobs_state ON jobs (state, priority, created);
-CREATE TABLE IF NOT EXISTS worker (
-  only INTEGER PRIMARY KEY CHECK (only = 1), pid INTEGER NOT NULL, born REAL NOT NULL, beat REAL NOT NULL
+CREATE TABLE IF NOT EXISTS workers (
+  lane TEXT PRIMARY KEY, pid INTEGER NOT NULL, born REAL NOT NULL, beat REAL NOT NULL
 );
+DROP TABLE IF EXISTS worker;
 """
 
 
@@ -69,6 +74,14 @@ class WorkerSign:
     pid: int
     born: float
     beat: float
+
+
+def _in_lane(lane: Lane | None) -> str:
+    """SQL that is true for the jobs of a lane; of all for None."""
+    if lane is None:
+        return "1"
+    kinds = ", ".join(f"'{kind}'" for kind in DOWNLOADS)
+    return f"kind {'IN' if lane == 'download' else 'NOT IN'} ({kinds})"
 
 
 def _remaining(row: sqlite3.Row) -> float | None:
@@ -158,19 +171,22 @@ class JobStore:
         )
         return [_job(row) for row in rows]
 
-    def waiting(self) -> bool:
-        """Whether any job is queued or running."""
-        row = self._connection().execute("SELECT 1 FROM jobs WHERE state IN ('queued', 'running') LIMIT 1").fetchone()
-        return row is not None
+    def waiting(self, lane: Lane | None = None) -> bool:
+        """Whether any job of a lane is queued or running."""
+        rows = self._connection().execute(
+            f"SELECT 1 FROM jobs WHERE state IN ('queued', 'running') AND {_in_lane(lane)} LIMIT 1"
+        )
+        return rows.fetchone() is not None
 
-    def claim(self) -> Job | None:
-        """Take the next queued job for the worker; None if there is none."""
+    def claim(self, lane: Lane | None = None) -> Job | None:
+        """Take the next queued job of a lane for its worker; None if there is none."""
         with self._transaction() as database:
             row = database.execute(
                 "UPDATE jobs SET state = 'running', started = coalesce(started, ?), updated = ?, spent = 0,"
                 " fruitless = CASE WHEN progress > progress_at_claim THEN 0 ELSE fruitless END,"
                 " progress_at_claim = progress"
-                " WHERE id = (SELECT id FROM jobs WHERE state = 'queued' ORDER BY priority, created LIMIT 1)"
+                f" WHERE id = (SELECT id FROM jobs WHERE state = 'queued' AND {_in_lane(lane)}"
+                " ORDER BY priority, created LIMIT 1)"
                 " RETURNING *",
                 (time.time(), time.time()),
             ).fetchone()
@@ -224,9 +240,11 @@ class JobStore:
             (time.time(), job_id),
         )
 
-    def running(self) -> list[tuple[str, float | None]]:
-        """Ids of running jobs, with the time their cancel was asked for."""
-        rows = self._connection().execute("SELECT id, cancel_asked FROM jobs WHERE state = 'running'")
+    def running(self, lane: Lane | None = None) -> list[tuple[str, float | None]]:
+        """Ids of running jobs of a lane, with the time their cancel was asked for."""
+        rows = self._connection().execute(
+            f"SELECT id, cancel_asked FROM jobs WHERE state = 'running' AND {_in_lane(lane)}"
+        )
         return [(row["id"], row["cancel_asked"]) for row in rows]
 
     def resume(self, job_id: str) -> None:
@@ -241,39 +259,40 @@ class JobStore:
         """Forget a job. Its folder is the caller's to remove."""
         self._connection().execute("DELETE FROM jobs WHERE id = ?", (job_id,))
 
-    def recover(self) -> None:
-        """Put back what a dead worker left running; only the one living worker calls this."""
+    def recover(self, lane: Lane | None = None) -> None:
+        """Put back what a dead worker left running; only the one living worker of the lane calls this."""
         crashed = json.dumps(StudioError("worker_crashed", retryable=True).to_dict())
+        left = f"state = 'running' AND {_in_lane(lane)}"
         with self._transaction() as database:
             database.execute(
-                "UPDATE jobs SET state = 'cancelled', finished = ?, cancel_asked = NULL"
-                " WHERE state = 'running' AND cancel_asked IS NOT NULL",
+                f"UPDATE jobs SET state = 'cancelled', finished = ?, cancel_asked = NULL"
+                f" WHERE {left} AND cancel_asked IS NOT NULL",
                 (time.time(),),
             )
             database.execute(
                 "UPDATE jobs SET fruitless = CASE WHEN progress > progress_at_claim THEN 0 ELSE fruitless + 1 END"
-                " WHERE state = 'running'"
+                f" WHERE {left}"
             )
             database.execute(
-                "UPDATE jobs SET state = 'failed', error = ?, finished = ? WHERE state = 'running' AND fruitless >= ?",
+                f"UPDATE jobs SET state = 'failed', error = ?, finished = ? WHERE {left} AND fruitless >= ?",
                 (crashed, time.time(), MAX_FRUITLESS_ATTEMPTS),
             )
-            database.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'")
+            database.execute(f"UPDATE jobs SET state = 'queued' WHERE {left}")
 
     def finished(self) -> dict[str, bool]:
         """For every job, whether it is done."""
         rows = self._connection().execute("SELECT id, state FROM jobs")
         return {row["id"]: row["state"] == "done" for row in rows}
 
-    def beat(self, pid: int, born: float) -> None:
-        """The worker's sign of life."""
+    def beat(self, pid: int, born: float, lane: Lane = "work") -> None:
+        """The sign of life of a lane's worker."""
         self._connection().execute(
-            "INSERT INTO worker VALUES (1, ?, ?, ?) ON CONFLICT (only) DO UPDATE SET pid = excluded.pid,"
+            "INSERT INTO workers VALUES (?, ?, ?, ?) ON CONFLICT (lane) DO UPDATE SET pid = excluded.pid,"
             " born = excluded.born, beat = excluded.beat",
-            (pid, born, time.time()),
+            (lane, pid, born, time.time()),
         )
 
-    def worker(self) -> WorkerSign | None:
-        """The worker's last sign of life, or None before the first."""
-        row = self._connection().execute("SELECT pid, born, beat FROM worker").fetchone()
+    def worker(self, lane: Lane = "work") -> WorkerSign | None:
+        """The last sign of life of a lane's worker, or None before the first."""
+        row = self._connection().execute("SELECT pid, born, beat FROM workers WHERE lane = ?", (lane,)).fetchone()
         return WorkerSign(row["pid"], row["born"], row["beat"]) if row else None

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from modules import pipeline, provenance, script
+from modules import pipeline, provenance, script, weights
 from modules.avatar.library import AvatarLibrary
 from modules.errors import StudioError
-from modules.jobs import uploads
+from modules.jobs import cards, uploads
 from modules.jobs.store import Job, JobStore
 from modules.jobs.supervisor import Supervisor
-from modules.settings import Settings
+from modules.settings import Settings, save_hub
 from modules.voice_clone.library import VoiceLibrary
 
 __all__ = ["Job", "Studio"]
@@ -27,6 +27,9 @@ REQUIRED: dict[str, frozenset[str]] = {
     "clone_voice": frozenset({"extraction", "name", "transcript", "language", "consent"}),
     "speak": frozenset({"voice", "text"}),
     "render": frozenset({"avatar", "voice", "script"}),
+    "fetch_weights": frozenset({"entry"}),
+    "verify_weights": frozenset({"entry"}),
+    "import_weights": frozenset(),
 }
 OPTIONAL: dict[str, frozenset[str]] = {
     "check_footage": frozenset(),
@@ -35,6 +38,9 @@ OPTIONAL: dict[str, frozenset[str]] = {
     "clone_voice": frozenset({"engine"}),
     "speak": frozenset({"speed"}),
     "render": frozenset({"speed", "preview", "label", "label_language", "options", "engine"}),
+    "fetch_weights": frozenset(),
+    "verify_weights": frozenset(),
+    "import_weights": frozenset({"upload", "folder", "name"}),
 }
 MAX_TITLE = 60
 # A running job is let go of within a second; without a supervisor nobody does it.
@@ -51,6 +57,7 @@ class Studio:
         self.avatars = AvatarLibrary(settings.data_dir)
         self.voices = VoiceLibrary(settings.data_dir)
         self._supervisor = Supervisor(settings, self.store)
+        weights.choose(weights.Choice.of(settings))
 
     def start(self) -> None:
         """Begin to run jobs."""
@@ -83,6 +90,11 @@ class Studio:
             uploads.folder(self.settings, params["upload"])
         if "script" in params or "text" in params:
             script.parse(params.get("script") or params.get("text") or "", self.settings.max_script_characters)
+        if "entry" in params:
+            title = self._entry_title(kind, params["entry"])
+        if kind == "import_weights":
+            title = title or Path(params.get("folder", "")).name
+            self._check_source(params)
         if "voice" in params:
             self.voices.get(params["voice"])
         if "avatar" in params:
@@ -90,6 +102,40 @@ class Studio:
         if kind == "render" and not params.get("preview"):
             self._check_disk(params["avatar"], self.estimate(params["script"], params.get("speed", 1.0))["seconds"])
         return self.store.add(kind, " ".join(title.split())[:MAX_TITLE], params)
+
+    def _entry_title(self, kind: str, name: str) -> str:
+        state = weights.state(self.settings.models_dir, name)  # an unknown name is refused
+        entry = weights.entries()[name]
+        if kind == "fetch_weights" and state == "import_only":
+            raise weights.by_hand(entry)
+        return entry.title
+
+    def _check_source(self, params: dict[str, Any]) -> None:
+        if ("upload" in params) == ("folder" in params):
+            raise TypeError("import_weights: either an upload or a folder")
+        if "folder" in params and not Path(params["folder"]).exists():
+            raise StudioError("weights_import_empty", name=params["folder"])
+
+    def weights(self) -> list[cards.WeightsCard]:
+        """All weights as they are now, for the Models page; quick enough to be asked every second."""
+        return cards.cards(self.settings.models_dir, self.store)
+
+    def fetch_weights(self, entry: str) -> str:
+        """Begin or go on to download an entry; gives the job, which is the running one if there is one already.
+
+        ``cancel`` of the job is the pause: what has arrived stays, and this goes on from there.
+        """
+        under_way = cards.active(self.store, entry)
+        return under_way.id if under_way else self.submit("fetch_weights", entry=entry)
+
+    def delete_weights(self, entry: str) -> None:
+        """Remove what is here of an entry; StudioError weights_busy while it is downloaded or imported."""
+        weights.delete(self.settings.models_dir, entry)
+
+    def save_hub(self, **values: Any) -> None:
+        """Keep where weights come from (see settings.HUB_KEYS) in settings.toml; it counts from the next job on."""
+        self.settings = save_hub(self.settings, **values)
+        weights.choose(weights.Choice.of(self.settings))
 
     def _check_disk(self, avatar: str, seconds: float) -> None:
         disk = self.disk_needed(avatar, seconds)

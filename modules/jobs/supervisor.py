@@ -1,4 +1,4 @@
-"""Keeps one worker process alive while there is work, and makes a cancel take effect within a second."""
+"""Keeps a worker process a lane alive while there is work, and makes a cancel take effect within a second."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 
 import psutil
 
-from modules.jobs.store import JobStore
+from modules.jobs.store import LANES, JobStore, Lane
 from modules.settings import ROOT, Settings
 
 LOOK_SECONDS = 0.2
@@ -40,7 +40,7 @@ class Supervisor:
         self._store = store
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
-        self._child: subprocess.Popen[bytes] | None = None
+        self._children: dict[Lane, subprocess.Popen[bytes]] = {}
 
     def start(self) -> None:
         """Begin to watch."""
@@ -53,18 +53,22 @@ class Supervisor:
 
     def _watch(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):
-            if self._child is not None:
-                self._child.poll()  # so that a worker that ended is no zombie
-            if not self._store.waiting():
-                continue
-            worker = self._living_worker()
-            if worker is None:
-                self._spawn()
-            else:
-                self._enforce_cancel(worker)
+            for lane in LANES:
+                self._look_after(lane)
 
-    def _living_worker(self) -> psutil.Process | None:
-        sign = self._store.worker()
+    def _look_after(self, lane: Lane) -> None:
+        if lane in self._children:
+            self._children[lane].poll()  # so that a worker that ended is no zombie
+        if not self._store.waiting(lane):
+            return
+        worker = self._living_worker(lane)
+        if worker is None:
+            self._spawn(lane)
+        else:
+            self._enforce_cancel(lane, worker)
+
+    def _living_worker(self, lane: Lane) -> psutil.Process | None:
+        sign = self._store.worker(lane)
         if sign is None:
             return None
         try:
@@ -79,21 +83,23 @@ class Supervisor:
             return None
         return process
 
-    def _enforce_cancel(self, worker: psutil.Process) -> None:
-        for job_id, asked in self._store.running():
+    def _enforce_cancel(self, lane: Lane, worker: psutil.Process) -> None:
+        for job_id, asked in self._store.running(lane):
             if asked is not None and time.time() - asked > GRACE_SECONDS:
                 kill_tree(worker)
                 self._store.cancelled(job_id)
 
-    def _spawn(self) -> None:
+    def _spawn(self, lane: Lane) -> None:
         # One that was started a moment ago may not have given its first sign yet.
-        if self._child is not None and self._child.poll() is None:
+        if lane in self._children and self._children[lane].poll() is None:
             return
+        # Everybody on this machine can read command lines: the worker finds secrets by itself.
+        given = self._settings.model_dump_json(exclude={"auth", "hub_token"})
         logs = self._settings.data_dir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         with open(logs / "worker.log", "ab") as log:
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "modules.jobs.worker", self._settings.model_dump_json(exclude={"auth"})],
+            self._children[lane] = subprocess.Popen(
+                [sys.executable, "-m", "modules.jobs.worker", given, lane],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

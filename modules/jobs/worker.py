@@ -1,4 +1,4 @@
-"""The worker process: claims jobs one after another and runs them with the engines loaded in it.
+"""The worker process of a lane: claims jobs one after another and runs them with the engines loaded in it.
 
 It is a process of its own so that a computation never makes the page stutter,
 a crash never takes the page along, and a kill gives all memory back.
@@ -13,20 +13,22 @@ import sys
 import threading
 import time
 import traceback
+from typing import Any
 
 import psutil
 from filelock import FileLock, Timeout
 
 from modules.errors import Cancelled, StudioError
-from modules.jobs.store import Job, JobStore
+from modules.jobs.store import DOWNLOADS, LANES, Job, JobStore, Lane
 from modules.progress import Progress
-from modules.settings import Settings
+from modules.settings import Settings, with_hub
 
 log = logging.getLogger("worker")
 BEAT_SECONDS = 1.0
 POLL_SECONDS = 0.1
+LOCKS: dict[Lane, str] = {"work": "worker.lock", "download": "downloads.lock"}
 # Loaded engines are kept this long for the next job before the process ends and frees everything.
-IDLE_SECONDS = 300.0
+IDLE_SECONDS: dict[Lane, float] = {"work": 300.0, "download": 20.0}
 REPORT_SECONDS = 0.2
 
 
@@ -60,11 +62,9 @@ def _report_to(store: JobStore, job: Job) -> Progress:
 
 def run(settings: Settings, store: JobStore, job: Job) -> None:
     """Run one claimed job to its end, whatever that is."""
-    from modules.jobs import tasks
-
     log.info("job %s %s begins", job.id, job.kind)
     try:
-        result = tasks.run(settings, job.id, job.kind, job.params, _report_to(store, job))
+        result = _result(settings, job, _report_to(store, job))
     except Cancelled:
         store.cancelled(job.id)
     except StudioError as error:
@@ -82,6 +82,20 @@ def run(settings: Settings, store: JobStore, job: Job) -> None:
     log.info("job %s ends", job.id)
 
 
+def _result(settings: Settings, job: Job, progress: Progress) -> dict[str, Any]:
+    from modules import weights
+
+    # What the user chose on the page since this process began counts for every job that begins now.
+    weights.choose(weights.Choice.of(with_hub(settings)))
+    if job.kind in DOWNLOADS:
+        from modules.jobs import downloads
+
+        return downloads.run(settings, job.kind, job.params, progress)
+    from modules.jobs import tasks
+
+    return tasks.run(settings, job.id, job.kind, job.params, progress)
+
+
 def tidy(settings: Settings, store: JobStore) -> None:
     """Remove what crashes left behind: folders of forgotten jobs, and work folders of finished ones."""
     finished = store.finished()
@@ -97,31 +111,33 @@ def _parent_lives(parent: psutil.Process | None) -> bool:
 
 
 def main() -> None:
-    """Take the worker's lock, put back what a dead worker left, and work until idle."""
+    """Take the lock of a lane's worker, put back what a dead worker left, and work until idle."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     settings = Settings.model_validate_json(sys.argv[1])
+    lane = next(lane for lane in LANES if lane == sys.argv[2])
     store = JobStore(settings.data_dir)
     try:
-        lock = FileLock(settings.data_dir / "worker.lock").acquire(timeout=0)
+        lock = FileLock(settings.data_dir / LOCKS[lane]).acquire(timeout=0)
     except Timeout:
-        return  # another worker serves this data folder
+        return  # another worker serves this lane of this data folder
     me = psutil.Process()
     parent = me.parent()
     ended = threading.Event()
 
     def beat() -> None:
         while not ended.is_set():
-            store.beat(os.getpid(), me.create_time())
+            store.beat(os.getpid(), me.create_time(), lane)
             ended.wait(BEAT_SECONDS)
 
-    store.beat(os.getpid(), me.create_time())
-    store.recover()
-    tidy(settings, store)
+    store.beat(os.getpid(), me.create_time(), lane)
+    store.recover(lane)
+    if lane == "work":
+        tidy(settings, store)
     threading.Thread(target=beat, name="heartbeat", daemon=True).start()
     idle_since = time.monotonic()
     try:
-        while (_parent_lives(parent) and time.monotonic() - idle_since < IDLE_SECONDS) or store.waiting():
-            job = store.claim()
+        while (_parent_lives(parent) and time.monotonic() - idle_since < IDLE_SECONDS[lane]) or store.waiting(lane):
+            job = store.claim(lane)
             if job is None:
                 time.sleep(POLL_SECONDS)
                 continue

@@ -7,12 +7,15 @@ from modules.weights.meter import Transfer
 from modules.weights.store import (
     State,
     arrived_bytes,
+    by_hand,
     delete,
     download_bytes,
     ensure,
     file,
     folder,
     going_on,
+    lying,
+    removable,
     state,
     verify,
 )
@@ -23,6 +26,7 @@ __all__ = [
     "State",
     "Transfer",
     "arrived_bytes",
+    "by_hand",
     "choose",
     "delete",
     "download_bytes",
@@ -33,6 +37,8 @@ __all__ = [
     "going_on",
     "import_folder",
     "import_from",
+    "lying",
+    "removable",
     "state",
     "verify",
 ]

@@ -68,6 +68,11 @@ class WeightFile:
         """This file and those that may stand in its place, the preferred one first."""
         return (self, *self.others)
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether only the user can bring it."""
+        return not self.parts and not any(choice.places for choice in self.choices)
+
     def fits(self, size: int) -> bool:
         """Whether a file of ``size`` bytes can be this one."""
         if self.approximate:
@@ -92,6 +97,11 @@ class Entry:
     def built_in(self) -> bool:
         """Whether it comes from the package index, and belongs to the engines that run everywhere."""
         return bool(self.packages)
+
+    @property
+    def can_fetch(self) -> bool:
+        """Whether a program can bring all of it here."""
+        return not any(file.by_hand for file in self.files)
 
     @property
     def download_bytes(self) -> int:

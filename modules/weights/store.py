@@ -36,7 +36,7 @@ def state(models_dir: Path, name: str) -> State:
         return "ready"
     if any(_wrong(models_dir, entry, file) for file, path in zip(entry.files, usable, strict=True) if path is None):
         return "broken"
-    if any(path is None and _only_by_hand(file) for file, path in zip(entry.files, usable, strict=True)):
+    if any(path is None and file.by_hand for file, path in zip(entry.files, usable, strict=True)):
         return "import_only"
     return "partial" if arrived_bytes(models_dir, name) else "missing"
 
@@ -57,7 +57,7 @@ def file(models_dir: Path, name: str, file_name: str) -> Path:
         wrong = wrong or path
     if wrong is not None:
         raise StudioError("weights_broken", name=entry.title, file=str(wrong))
-    if _only_by_hand(wanted):
+    if wanted.by_hand:
         raise by_hand(entry)
     raise StudioError("weights_missing", name=entry.title)
 
@@ -96,10 +96,20 @@ def download_bytes(models_dir: Path, names: Sequence[str]) -> int:
 
 def arrived_bytes(models_dir: Path, name: str) -> int:
     """How much of an entry is here, finished or not."""
+    return sum(_size(path) for path in (*lying(models_dir, name), *_coming(models_dir, name)))
+
+
+def lying(models_dir: Path, name: str) -> list[Path]:
+    """The files of an entry that are here or in a search folder, and not known to be wrong."""
     entry = entry_of(name)
-    finished = [path for wanted in entry.files if (path := _quick(models_dir, entry, wanted)) is not None]
-    coming = [path for path in workplace.of(models_dir, name).glob("*") if path.suffix in (".part", ".whl")]
-    return sum(path.stat().st_size for path in (*finished, *coming) if path.is_file())
+    return [path for wanted in entry.files if (path := _quick(models_dir, entry, wanted)) is not None]
+
+
+def removable(models_dir: Path, name: str) -> bool:
+    """Whether ``delete`` would remove anything."""
+    home, entry = models_dir / name, entry_of(name)
+    ours = (home / choice.name for wanted in entry.files for choice in wanted.choices)
+    return any(path.is_file() for path in ours) or bool(_coming(models_dir, name))
 
 
 def going_on(models_dir: Path, name: str) -> Transfer | None:
@@ -162,7 +172,7 @@ def _get(models_dir: Path, entry: Entry, progress: Progress) -> None:
     """Load the files of an entry from the hubs, one after another; each is in its place as soon as it is whole."""
     home, coming = models_dir / entry.name, workplace.of(models_dir, entry.name)
     missing = [wanted for wanted in entry.files if _quick(models_dir, entry, wanted) is None]
-    if any(_only_by_hand(wanted) for wanted in missing):
+    if any(wanted.by_hand for wanted in missing):
         raise by_hand(entry)
     here = sum(path.stat().st_size for path in coming.glob("*.part"))
     workplace.check_disk(models_dir, entry.title, max(sum(wanted.size for wanted in missing) - here, 0))
@@ -208,12 +218,20 @@ def _candidates(
                     yield choice, path
 
 
-def _only_by_hand(wanted: WeightFile) -> bool:
-    return not wanted.parts and not any(choice.places for choice in wanted.choices)
-
-
 def _names(entry: Entry) -> str:
     return ", ".join(choice.name for wanted in entry.files for choice in wanted.choices)
+
+
+def _coming(models_dir: Path, name: str) -> list[Path]:
+    """What has arrived of an entry and is not in its place yet."""
+    return [path for path in workplace.of(models_dir, name).glob("*") if path.suffix in (".part", ".whl")]
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # a download that got ready between two looks
+        return 0
 
 
 def _to_load(models_dir: Path, entry: Entry) -> int:

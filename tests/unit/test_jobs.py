@@ -1,5 +1,6 @@
 """The job store: what survives, who may claim, what a cancel and a crash leave behind."""
 
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -121,3 +122,28 @@ def test_progress_never_goes_back_and_remaining_time_counts_this_attempt_only(st
 def test_unknown_job(store: JobStore) -> None:
     with pytest.raises(StudioError, match="job_unknown"):
         store.get("0" * 32)
+
+
+def test_downloads_have_a_lane_of_their_own(store: JobStore) -> None:
+    render, fetch = store.add("render", "", {}), store.add("fetch_weights", "", {"entry": "x"})
+    verify = store.add("verify_weights", "", {"entry": "x"})
+    assert store.waiting("work") and store.waiting("download")
+    claimed = [store.claim("download") for _ in range(3)]
+    assert [job.id if job else None for job in claimed] == [fetch, verify, None]
+    assert [name for name, _ in store.running("download")] == [fetch, verify] and store.running("work") == []
+    work = store.claim("work")
+    assert work is not None and work.id == render
+    store.recover("download")  # a dead download worker takes nothing of the other lane along
+    assert [store.get(job).state for job in (render, fetch, verify)] == ["running", "queued", "queued"]
+    store.beat(1, 2.0, "download")
+    assert store.worker("work") is None and store.worker("download") is not None
+
+
+def test_the_list_of_an_older_studio_is_taken_over(tmp_path: Path) -> None:
+    job_id = JobStore(tmp_path).add("render", "", {})
+    database = sqlite3.connect(tmp_path / "studio.sqlite3")
+    database.execute("CREATE TABLE worker (only INTEGER PRIMARY KEY, pid INTEGER, born REAL, beat REAL)")
+    database.commit()
+    database.close()
+    store = JobStore(tmp_path)
+    assert store.get(job_id).state == "queued" and store.worker() is None
