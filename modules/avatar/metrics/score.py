@@ -43,13 +43,13 @@ def score_video(path: Path, track: Track | None, models_dir: Path, progress: Pro
     if track is None:
         track = track_footage(footage, None, progress.part(0.0, TRACK_SHARE))
         progress = progress.part(TRACK_SHARE, 1.0)
-    start, stop = longest_stretch(track.landmarks.any((1, 2)))
+    seen = np.asarray(track.landmarks.any((1, 2)))
+    start, stop = longest_stretch(seen)
     sound = media.read_sound(path, features.SAMPLE_RATE, start / media.FRAME_RATE, (stop - start) / media.FRAME_RATE)
     count = min(stop - start, len(sound) // features.SAMPLES_A_FRAME) - features.FRAMES
     if count < LEAST_FRAMES - features.FRAMES:
         return None
-    landmarks = track.part(start, stop).landmarks
-    places = features.crop_places(bridged(face_boxes(landmarks), landmarks.any((1, 2))))
+    places = features.crop_places(bridged(face_boxes(track.landmarks[start:stop]), seen[start:stop]))
     crops = _crops(footage, start, start + count + features.FRAMES - 1, places)
     cepstrum = features.mfcc(np.clip(np.round(sound * 32768), -32768, 32767).astype(np.int16))
     lips, heard = _embeddings(network.load(file), crops, cepstrum, count, progress)

@@ -23,8 +23,11 @@ def fold_norms(network: Network) -> Network:
         for (at, convolution), (behind, norm) in pairwise(list(block.named_children())):
             if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
                 continue
-            turned = isinstance(convolution, nn.ConvTranspose2d)
-            if isinstance(convolution, nn.Conv2d) or (turned and convolution.groups == 1):
-                setattr(block, at, fuse_conv_bn_eval(convolution, norm, transpose=turned))
-                setattr(block, behind, nn.Identity())
+            if isinstance(convolution, nn.Conv2d):
+                setattr(block, at, fuse_conv_bn_eval(convolution, norm))
+            elif isinstance(convolution, nn.ConvTranspose2d) and convolution.groups == 1:
+                setattr(block, at, fuse_conv_bn_eval(convolution, norm, transpose=True))
+            else:
+                continue
+            setattr(block, behind, nn.Identity())
     return network

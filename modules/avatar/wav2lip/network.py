@@ -215,7 +215,7 @@ class Faces(nn.Module):
 
     def forward(self, crops: Tensor, mel: Tensor) -> Tensor:
         """(B, S, S, 3) uint8 BGR, (B, 80, 16) log-mel of any float type -> (B, S, S, 3) uint8 BGR."""
-        kind = self.generator.output_block[1].weight.dtype
+        kind = next(self.parameters()).dtype
         drawn = self.generator(mel.to(kind)[:, None], seen(crops, kind))
         return drawn.permute(0, 2, 3, 1).float().mul(255).round().to(torch.uint8).contiguous()
 
