@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from modules.avatar.base import LipSyncEngine, LipSyncEngineInfo
 from modules.avatar.builtin.engine import BuiltinEngine
+from modules.avatar.musetalk.engine import MuseTalk10Engine, MuseTalk15Engine
+from modules.avatar.wav2lip.engine import Wav2Lip96Engine, Wav2Lip256Engine, Wav2Lip384Engine
 from modules.errors import StudioError
 
 DEFAULT = "builtin"
 
 # In the order in which a user should see them.
-_ENGINES = {engine.info.id: engine for engine in (BuiltinEngine,)}
+_ENGINES: dict[str, Callable[[Path, int], LipSyncEngine]] = {}
+_INFOS: dict[str, LipSyncEngineInfo] = {}
+for _engine in (
+    BuiltinEngine,
+    MuseTalk15Engine,
+    MuseTalk10Engine,
+    Wav2Lip384Engine,
+    Wav2Lip256Engine,
+    Wav2Lip96Engine,
+):
+    _ENGINES[_engine.info.id], _INFOS[_engine.info.id] = _engine, _engine.info
 
 
 def infos() -> tuple[LipSyncEngineInfo, ...]:
     """What each registered engine is."""
-    return tuple(engine.info for engine in _ENGINES.values())
+    return tuple(_INFOS.values())
 
 
 def info(engine: str) -> LipSyncEngineInfo:
     """What an engine is. Raises StudioError('engine_unknown')."""
-    if engine not in _ENGINES:
+    if engine not in _INFOS:
         raise StudioError("engine_unknown", engine=engine)
-    return _ENGINES[engine].info
+    return _INFOS[engine]
 
 
 def create(engine: str, models_dir: Path, threads: int) -> LipSyncEngine:

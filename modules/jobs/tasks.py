@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from modules import media, pipeline, provenance, script, weights
 from modules.avatar import library as avatars
 from modules.avatar import registry as lip_sync
 from modules.avatar.base import LipSyncEngine
+from modules.avatar.preview import preview
 from modules.devices import MEMORY_FILE, Keeper, Need
 from modules.errors import StudioError
 from modules.face import check
@@ -38,6 +39,10 @@ from modules.voice_clone import registry as voice_clone
 from modules.voice_clone.base import Reference, VoiceEngine
 
 SPEECH_RATE = 16000  # of the recogniser and of the voice activity detector
+
+PREPARE_SHARE = 0.1  # of a render's progress: making an avatar ready for an engine that it is new to
+PREVIEW = "preview.jpg"
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -205,35 +210,40 @@ def render(task: Task) -> dict[str, Any]:
     """Render a script with an avatar and a voice."""
     params, settings = task.params, task.settings
     avatar = avatars.AvatarLibrary(settings.data_dir).get(params["avatar"])
-    engine = _lips(params.get("engine", lip_sync.DEFAULT), settings)
     limit = pipeline.PREVIEW_SECONDS if params.get("preview") else None
     share = pipeline.SPEECH_SHARE
     timeline = _spoken(task, params["script"], task.progress.part(0.0, share, "stage.speak"), limit)
+    engine = _lips(params.get("engine", lip_sync.DEFAULT), settings)
     weights.ensure(settings.models_dir, engine.info.weights, task.progress.part(share, share))
     footage = media.probe(avatar.footage)
     needed = pipeline.disk_needed(footage.width, footage.height, timeline.seconds)
     if needed > shutil.disk_usage(settings.data_dir).free:
         raise StudioError("disk_space_short", needed=needed // 1_000_000)
-    with _measuring(settings, "lips", engine):
+    begun = share + PREPARE_SHARE
+
+    def rendered(options: dict[str, Any]) -> pipeline.RenderResult:
         prepared = engine.prepare(
             footage,
             avatar.track(),
             _made(avatar.engine_folder(engine.info.id)),
-            {},
-            task.progress.part(share, share, "stage.prepare"),
+            options,
+            task.progress.part(share, begun, "stage.prepare"),
         )
-        result = pipeline.render(
+        return pipeline.render(
             timeline,
             engine,
             prepared,
-            params.get("options", {}),
+            options,
             params.get("label_language", "zh-CN") if params.get("label", True) else None,
             task.id,
             task.work,
             task.output,
-            task.progress.part(share, 1.0, "stage.render"),
+            task.progress.part(begun, 1.0, "stage.render"),
             settings.cpu_threads,
         )
+
+    with _measuring(settings, "lips", engine):
+        result = _in_batches(settings, engine, params.get("options", {}), rendered)
     files = {"video": result.video.name, "sound": result.sound.name, "subtitles": result.subtitles.name}
     return {
         "files": files,
@@ -241,6 +251,37 @@ def render(task: Task) -> dict[str, Any]:
         "frames": result.frames,
         "listened": listened.to_result(timeline),
     }
+
+
+def preview_frame(task: Task) -> dict[str, Any]:
+    """One frame of an avatar as an engine would make it with these options, beside its mask."""
+    params, settings = task.params, task.settings
+    avatar = avatars.AvatarLibrary(settings.data_dir).get(params["avatar"])
+    engine = _lips(params["engine"], settings)
+    weights.ensure(settings.models_dir, engine.info.weights, task.progress.part(0.0, 0.3))
+
+    def shown(options: dict[str, Any]) -> np.ndarray:
+        share = task.progress.part(0.3, 1.0, "stage.prepare")
+        return preview(engine, media.probe(avatar.footage), avatar.track(), options, task.work / "frame", share)
+
+    with _measuring(settings, "lips", engine):
+        _write_picture(task.output / PREVIEW, _in_batches(settings, engine, params.get("options", {}), shown))
+    return {"picture": PREVIEW}
+
+
+def _in_batches(
+    settings: Settings, engine: LipSyncEngine, options: dict[str, Any], run: Callable[[dict[str, Any]], Result]
+) -> Result:
+    """``run`` with ``options``; once more in smaller batches when the card's memory runs out."""
+    batch = next((option.default for option in engine.info.options if option.name == "batch"), None)
+    if batch is None:
+        return run(options)
+
+    def tried(size: int) -> Result:
+        return run({**options, "batch": size})
+
+    keeper, name = _keeper(settings.data_dir), f"lips {engine.info.id}"
+    return keeper.retrying(name, tried, int(options.get("batch", batch)))
 
 
 def _spoken(task: Task, text: str, progress: Progress, limit: float | None = None) -> pipeline.Timeline:
@@ -319,5 +360,6 @@ KINDS: dict[str, Callable[[Task], dict[str, Any]]] = {
     "extract_voice": extract_voice,
     "clone_voice": clone_voice,
     "speak": speak,
+    "preview_frame": preview_frame,
     "render": render,
 }

@@ -30,6 +30,7 @@ from modules.options import Option, resolve
 from modules.progress import Progress
 
 if TYPE_CHECKING:
+    from modules.avatar.neural.compiled import Recipe
     from modules.avatar.neural.runner import Runner, Ticket
     from modules.devices import Device
 
@@ -39,12 +40,19 @@ LIVE_OPTION = Option("live", "option.lips.live", "switch", False)
 CROPS_SHARE = 0.6
 
 
+def batch_option(sizes: Sequence[int]) -> Option:
+    """How many faces are drawn at a time: more is quicker and takes more memory of the card."""
+    return Option("batch", "option.lips.batch", "number", sizes[-1], sizes[0], sizes[-1], 1)
+
+
 class NeuralEngine:
     """See base.LipSyncEngine for the interface; the methods with one underscore are each engine's own."""
 
-    info: ClassVar[LipSyncEngineInfo]
+    info: LipSyncEngineInfo
     # Names of options on which preparation depends.
     prepared_by: ClassVar[frozenset[str]] = frozenset()
+    # Batches that the network is run in; rising.
+    sizes: ClassVar[Sequence[int]] = (1, 4, 16)
 
     def __init__(self, models_dir: Path, threads: int) -> None:
         self._models_dir = models_dir
@@ -121,11 +129,13 @@ class NeuralEngine:
             return _draw(avatar, kept, *generated)
 
         for window in windows(speech, LIVE if values["live"] else STEADY):
-            batches = self._batches(avatar.loop, window, values, runner.largest, first, heard)
+            batches = self._batches(avatar.loop, window, values, first, heard)
             yield from media.mapped(draw, self._generated(runner, kept, batches), self._threads)
 
     def unload(self) -> None:
         """Forget the network and the opened avatar."""
+        if self._runner is not None:
+            self._runner.close()
         self._runner = self._opened = None
         free_device_memory()
 
@@ -137,11 +147,13 @@ class NeuralEngine:
 
             for name in self.info.weights:
                 weights.folder(self._models_dir, name)
-            self._runner = self._load(devices.choose("auto"), self._sizes())
+            self._runner = self._load(devices.choose("auto"), self.sizes)
         return self._runner
 
-    def _sizes(self) -> Sequence[int]:
-        return (4, 16)
+    def _recipe(self, maker: str, *arguments: Any) -> Recipe:
+        from modules.avatar.neural.compiled import Recipe
+
+        return Recipe(maker, arguments, self._models_dir / ".compiled")
 
     def _generated(
         self, runner: Runner, kept: Stored, batches: Iterator[_Batch]
@@ -199,11 +211,12 @@ class NeuralEngine:
         stored.save(folder, key, loop.start, boxes, np.array(masks), extra)
 
     def _batches(
-        self, loop: BaseLoop, window: Window, options: Mapping[str, Any], largest: int, first: int, heard: int
+        self, loop: BaseLoop, window: Window, options: Mapping[str, Any], first: int, heard: int
     ) -> Iterator[_Batch]:
         """The frames of a window in batches, cut at the same places however many of them were heard before."""
         if window.first + window.count <= heard:
             return
+        largest = int(options["batch"])
         features = self._hear(gated(window), window.before, window.count, options)
         for start in range(0, window.count, largest):
             number, count = window.first + start, min(largest, window.count - start)

@@ -43,8 +43,7 @@ def lower_face_mask(points: np.ndarray) -> np.ndarray:
     outline = cv2.convexHull((points[list(OUTLINE)] * MASK_SIDE).astype(np.float32))
     cv2.fillConvexPoly(mask, outline.round().astype(np.int32), 255)
     grow = 2 * round(MASK_GROW * MASK_SIDE) + 1
-    mask = cv2.dilate(mask, np.ones((grow, grow), np.uint8))
-    return soften(mask)
+    return soften(np.asarray(cv2.dilate(mask, np.ones((grow, grow), np.uint8)), np.uint8))
 
 
 def soften(mask: np.ndarray) -> np.ndarray:
@@ -67,7 +66,8 @@ def match_colour(drawn: np.ndarray, crop: np.ndarray, mask: np.ndarray) -> np.nd
     shown = cv2.resize(mask, small, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     # Near the edge of the mask, where a step would show, and not in the mouth or far outside.
     weight = 4 * shown * (1 - shown) + 1e-4
-    offset = cv2.GaussianBlur((old - new) * weight[:, :, None], (0, 0), COLOUR_SIGMA)
-    offset /= cv2.GaussianBlur(weight, (0, 0), COLOUR_SIGMA)[:, :, None]
+    total = np.asarray(cv2.GaussianBlur(weight, (0, 0), COLOUR_SIGMA), np.float32)
+    offset = np.asarray(cv2.GaussianBlur((old - new) * weight[:, :, None], (0, 0), COLOUR_SIGMA), np.float32)
+    offset /= total[:, :, None]
     size = drawn.shape[1], drawn.shape[0]
     return np.asarray(np.clip(drawn + cv2.resize(offset, size, interpolation=cv2.INTER_LINEAR), 0, 255), np.uint8)

@@ -7,13 +7,14 @@ one batch go on while the next is computed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
+from modules.avatar.neural.compiled import Recipe, Upgrade
 from modules.devices import Device, torch_device
 
 # A batch can be filled while one is computed and one is fetched.
@@ -52,14 +53,24 @@ class Runner:
 
     module: takes and gives tensors whose first side is the batch; what it computes per entry does not depend on the
     others. Its parameters are brought to ``dtype``; it converts its inputs itself.
+    recipe: how to make it anew for compiling; without one it runs as it is.
     """
 
-    def __init__(self, module: nn.Module, device: Device, dtype: torch.dtype, sizes: Sequence[int]) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        device: Device,
+        dtype: torch.dtype,
+        sizes: Sequence[int],
+        recipe: Recipe | None = None,
+    ) -> None:
         self._device = torch_device(device)
         self._module = module.eval().requires_grad_(False).to(self._device, dtype)
-        self._module = self._module.to(memory_format=torch.channels_last)
+        self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
         self._sizes = tuple(sizes)
+        self._recipe = recipe
         self._recorded: dict[int, _Recorded] = {}
+        self._upgrades: dict[int, Upgrade] = {}
         if self._device.type == "cuda":
             self._up, self._down = torch.cuda.Stream(self._device), torch.cuda.Stream(self._device)
 
@@ -78,13 +89,24 @@ class Runner:
         size = next(size for size in self._sizes if size >= count)
         if size not in self._recorded:
             self._recorded[size] = _Recorded(self._module, self._device, size, inputs)
+            if self._recipe is not None:
+                self._upgrades[size] = Upgrade(self._recipe, self._module, self._device, inputs, size)
+        elif size in self._upgrades and (compiled := self._upgrades[size].ready()) is not None:
+            self._recorded[size] = _Recorded(compiled, self._device, size, inputs)
         return self._recorded[size].submit(inputs, self._up, self._down)
+
+    def close(self) -> None:
+        """Stop what is still compiled for it."""
+        for upgrade in self._upgrades.values():
+            upgrade.stop()
 
 
 class _Recorded:
     """The module for one batch size, as a CUDA graph with its buffers."""
 
-    def __init__(self, module: nn.Module, device: torch.device, size: int, like: Sequence[np.ndarray]) -> None:
+    def __init__(
+        self, module: Callable[..., torch.Tensor], device: torch.device, size: int, like: Sequence[np.ndarray]
+    ) -> None:
         self._turn = 0
         shapes = [(size, *array.shape[1:]) for array in like]
         kinds = [torch.from_numpy(array[:0]).dtype for array in like]

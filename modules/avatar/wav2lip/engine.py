@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PADS = ("pad_top", "pad_bottom", "pad_left", "pad_right")
 # In sides of the face. The published code gives the chin 10 pixels more; so much is that of the usual face.
 _USUAL_PADS = {"pad_bottom": 0.05}
-SIZES = (4, 16)
+SIZES = (1, 4, 16)
 
 
 def _options() -> tuple[Option, ...]:

@@ -1,0 +1,145 @@
+"""Speed of the GPU engines' networks against the published way of running them, in one run on one card.
+
+``python -m tests.bench.bench_networks [--only wav2lip96 ...] [--compile MODE] [--seconds 2]``; needs CUDA.
+
+Published: Wav2Lip in float32, MuseTalk in float16, eager, NCHW; inputs as its scripts hand them over, the result as
+numpy on the host. Ours: what the engines run, bytes in and bytes out. Both get the same batch and the same synthetic
+weights; a ratio above 1 means that ours is faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from modules import devices
+from modules.avatar.neural.runner import Runner
+from tests.bench.common import line
+
+# Bars of issue 4: (network, batch) -> the least ratio.
+BARS = {
+    ("wav2lip96", 16): 3.0,
+    ("wav2lip256", 16): 4.0,
+    ("wav2lip384", 16): 4.5,
+    ("musetalk", 20): 2.6,
+    ("musetalk", 4): 4.5,
+}
+Run = Callable[[], np.ndarray]
+
+
+def rate(run: Callable[[], object], seconds: float, ahead: int = 0) -> float:
+    """Calls of ``run`` a second; ``ahead`` calls may be under way at a time (it then gives a Ticket)."""
+    waiting: list[object] = []
+    count, begin = 0, time.perf_counter()
+    while time.perf_counter() - begin < seconds or count < 5:
+        waiting.append(run())
+        if len(waiting) > ahead:
+            done = waiting.pop(0)
+            if ahead:
+                done.result()  # type: ignore[attr-defined]
+        count += 1
+    for left in waiting:
+        if ahead:
+            left.result()  # type: ignore[attr-defined]
+    return count / (time.perf_counter() - begin)
+
+
+def wav2lip(size: int, batch: int, mode: str | None) -> tuple[Run, Runner, Sequence[np.ndarray]]:
+    """The published run, our runner, and what the runner is given."""
+    from modules.avatar.neural.fold import fold_norms
+    from modules.avatar.wav2lip.network import Faces, Wav2Lip
+
+    torch.manual_seed(0)
+    plain = Wav2Lip(size).eval()  # type: ignore[arg-type]
+    ours = Wav2Lip(size)  # type: ignore[arg-type]
+    ours.load_state_dict(plain.state_dict())
+    plain = plain.cuda()
+    crops = np.random.default_rng(0).integers(0, 255, (batch, size, size, 3), np.uint8)
+    mel = np.random.default_rng(1).normal(size=(batch, 80, 16)).astype(np.float32)
+    hidden = crops.copy()
+    hidden[:, size // 2 :] = 0
+    pictures = np.concatenate([hidden, crops], 3).astype(np.float32) / 255
+
+    def published() -> np.ndarray:
+        with torch.no_grad():
+            faces = torch.FloatTensor(np.transpose(pictures, (0, 3, 1, 2))).cuda()
+            drawn = plain(torch.FloatTensor(mel[:, None]).cuda(), faces)
+            return drawn.cpu().numpy().transpose(0, 2, 3, 1) * 255
+
+    device = devices.choose("auto")
+    return published, Runner(_compiled(Faces(fold_norms(ours)), mode), device, torch.float16, (batch,)), (crops, mel)
+
+
+def musetalk(batch: int, mode: str | None) -> tuple[Run, Runner, Sequence[np.ndarray]]:
+    """See ``wav2lip``."""
+    from modules.avatar.musetalk.network import LATENT_SCALE, Faces, make_generator, make_vae, sinusoid
+
+    torch.manual_seed(0)
+    with torch.device("cuda"):
+        generator, vae = make_generator().half().eval(), make_vae().half().eval()
+        ours_generator, ours_vae = make_generator().half().eval(), make_vae().half().eval()
+    ours_generator.load_state_dict(generator.state_dict())
+    ours_vae.load_state_dict(vae.state_dict())
+    random = np.random.default_rng(0)
+    latents = random.normal(size=(batch, 8, 32, 32)).astype(np.float16)
+    tokens = random.normal(size=(batch, 50, 384)).astype(np.float16)
+    positions = sinusoid().half().cuda()
+    kept = torch.from_numpy(latents).cuda()
+    start = torch.tensor([0], device="cuda")
+
+    def published() -> np.ndarray:
+        with torch.no_grad():
+            heard = torch.from_numpy(tokens).cuda() + positions
+            painted = generator(kept, start, encoder_hidden_states=heard).sample
+            decoded = vae.decode(painted / LATENT_SCALE).sample
+            image = (decoded / 2 + 0.5).clamp(0, 1).detach().cpu().permute(0, 2, 3, 1).float().numpy()
+            return (image * 255).round()[..., ::-1].astype(np.uint8)
+
+    faces = _compiled(Faces(ours_generator.cpu().float(), ours_vae.cpu().float()), mode)
+    return published, Runner(faces, devices.choose("auto"), torch.float16, (batch,)), (latents, tokens)
+
+
+def _compiled(module: nn.Module, mode: str | None) -> nn.Module:
+    return torch.compile(module, mode=mode, dynamic=False) if mode else module  # type: ignore[return-value]
+
+
+def main() -> None:
+    """Measure and print one line a network and batch."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--compile", default=None)
+    parser.add_argument("--seconds", type=float, default=2.0)
+    given = parser.parse_args()
+    print(torch.cuda.get_device_name(), torch.__version__)
+    for (name, batch), bar in BARS.items():
+        if given.only and name not in given.only:
+            continue
+        size = name.removeprefix("wav2lip")
+        begin = time.perf_counter()
+        made = musetalk(batch, given.compile) if name == "musetalk" else wav2lip(int(size), batch, given.compile)
+        published, runner, inputs = made
+        expected = published()
+        made_at = time.perf_counter()
+        found = runner.submit(*inputs).result()
+        first = time.perf_counter() - made_at
+        for _ in range(3):
+            published()
+        grey = float(np.abs(found.astype(np.float32) - np.asarray(expected, np.float32)).mean())
+        theirs, ours = rate(published, given.seconds), rate(lambda: runner.submit(*inputs), given.seconds, ahead=1)  # noqa: B023
+        print(line(f"{name}, batch {batch}: times as fast as published", ours / theirs, "x", bar, at_most=False))
+        print(
+            f"      published {theirs * batch:.0f}, ours {ours * batch:.0f} frames a second; mean difference "
+            f"{grey:.2f} grey levels; first batch after {first:.1f} s (made in {made_at - begin:.1f} s)",
+            flush=True,
+        )
+        del made, published, runner
+        torch.cuda.empty_cache()
+
+
+if __name__ == "__main__":
+    main()
