@@ -8,8 +8,8 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -134,13 +134,14 @@ def _fill(partial: _Partial, offer: Offer, tick: Callable[[], None], title: str,
     while partial.size < offer.size:
         had = partial.size
         try:
-            for block in _arriving(offer, had):
-                if block is _FROM_THE_START:
-                    partial.restart()
-                    had = 0
-                elif isinstance(block, bytes):
-                    partial.write(block[: offer.size - partial.size])
-                tick()
+            with closing(_arriving(offer, had)) as arriving:
+                for block in arriving:
+                    if block is _FROM_THE_START:
+                        partial.restart()
+                        had = 0
+                    elif isinstance(block, bytes):
+                        partial.write(block[: offer.size - partial.size])
+                    tick()
         except _BrokenOff:
             pass
         except _Refused as refused:
@@ -176,7 +177,7 @@ class _Refused(Exception):
 _FROM_THE_START = object()  # the server sends all again, although it was asked for the rest
 
 
-def _arriving(offer: Offer, start: int) -> Iterator[object]:
+def _arriving(offer: Offer, start: int) -> Generator[object, None, None]:
     """Blocks from byte ``start`` on; None every fifth of a second in which nothing came.
 
     A thread of its own waits for the network, so that whoever counts the blocks can stop at any time.
