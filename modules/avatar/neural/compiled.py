@@ -65,8 +65,9 @@ class Upgrade:
         self._shapes = [((size, *array.shape[1:]), str(array.dtype)) for array in inputs]
         self._made: Callable[..., torch.Tensor] | None = None
         self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._make, name="compile", daemon=True)
         if can_compile() and self._has_room():
-            threading.Thread(target=self._make, name="compile", daemon=True).start()
+            self._thread.start()
 
     def ready(self) -> Callable[..., torch.Tensor] | None:
         """The compiled network, once; None before that and afterwards."""
