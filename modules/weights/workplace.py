@@ -14,6 +14,7 @@ from modules.progress import Progress
 
 _SPARE_BYTES = 100_000_000  # left free on the disk after an entry is in place
 _LOOK = 0.4  # seconds between looks at a lock that another holds
+_GLANCE = 0.1  # longer than somebody holds a lock who only asks whether it is held
 
 
 def root(models_dir: Path) -> Path:
@@ -50,7 +51,7 @@ def at_once(models_dir: Path, entry: str, title: str) -> Iterator[None]:
     root(models_dir).mkdir(parents=True, exist_ok=True)
     lock = _lock(models_dir, entry)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_LOOK)
     except Timeout:
         raise StudioError("weights_busy", retryable=True, name=title) from None
     try:
@@ -65,7 +66,7 @@ def busy(models_dir: Path, entry: str) -> bool:
     if not Path(lock.lock_file).is_file():
         return False
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=_GLANCE, poll_interval=_GLANCE / 10)
     except Timeout:
         return True
     lock.release()

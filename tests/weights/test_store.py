@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import zipfile
 from pathlib import Path
 
@@ -146,6 +147,24 @@ def test_nothing_is_deleted_while_somebody_works_on_it(models: Path) -> None:
     ):
         weights.delete(models, "lips")
     assert (models / "lips" / "config.json").is_file()
+
+
+def test_many_lookers_do_not_take_each_other_for_workers(models: Path) -> None:
+    lay(models / "lips", lips__pth=BIG, config__json=CONFIG)
+    with workplace.alone(models, "lips", Progress()):
+        pass  # there is a lock file now
+    said: set[str] = set()
+
+    def look() -> None:
+        for _ in range(300):
+            said.add(weights.state(models, "lips"))
+
+    lookers = [threading.Thread(target=look) for _ in range(4)]
+    for looker in lookers:
+        looker.start()
+    for looker in lookers:
+        looker.join()
+    assert said == {"ready"}
 
 
 def test_import_from_a_folder_of_any_shape(models: Path, tmp_path: Path) -> None:
