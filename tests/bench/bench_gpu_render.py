@@ -161,11 +161,9 @@ def main() -> None:
         for engine in given.engines:
             for step in ("whole", "first"):
                 order = {"do": step, "engine": engine, "begun": time.time()}
-                subprocess.run(
-                    [sys.executable, "-m", "tests.bench.bench_gpu_render", str(given.video)]
-                    + ["--folder", str(folder), "--minutes", str(given.minutes), "--step", json.dumps(order)],
-                    check=False,
-                )
+                words = ["--folder", str(folder), "--minutes", str(given.minutes), "--step", json.dumps(order)]
+                program = [sys.executable, "-m", "tests.bench.bench_gpu_render", str(given.video)]
+                subprocess.run([*program, *words], check=False)
 
 
 if __name__ == "__main__":

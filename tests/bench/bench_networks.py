@@ -1,6 +1,6 @@
 """Speed of the GPU engines' networks against the published way of running them, in one run on one card.
 
-``python -m tests.bench.bench_networks [--only wav2lip96 ...] [--compile MODE] [--seconds 2]``; needs CUDA.
+``python -m tests.bench.bench_networks [--only wav2lip96 ...] [--compile MODE|none] [--seconds 2]``; needs CUDA.
 
 Published: Wav2Lip in float32, MuseTalk in float16, eager, NCHW; inputs as its scripts hand them over, the result as
 numpy on the host. Ours: what the engines run, bytes in and bytes out. Both get the same batch and the same synthetic
@@ -112,33 +112,32 @@ def main() -> None:
     """Measure and print one line a network and batch."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", default=[])
-    parser.add_argument("--compile", default=None)
+    parser.add_argument("--compile", default="default", help="a mode of torch.compile, or none")
     parser.add_argument("--seconds", type=float, default=2.0)
     given = parser.parse_args()
     print(torch.cuda.get_device_name(), torch.__version__)
     for (name, batch), bar in BARS.items():
-        if given.only and name not in given.only:
-            continue
-        size = name.removeprefix("wav2lip")
-        begin = time.perf_counter()
-        made = musetalk(batch, given.compile) if name == "musetalk" else wav2lip(int(size), batch, given.compile)
-        published, runner, inputs = made
-        expected = published()
-        made_at = time.perf_counter()
-        found = runner.submit(*inputs).result()
-        first = time.perf_counter() - made_at
-        for _ in range(3):
-            published()
-        grey = float(np.abs(found.astype(np.float32) - np.asarray(expected, np.float32)).mean())
-        theirs, ours = rate(published, given.seconds), rate(lambda: runner.submit(*inputs), given.seconds, ahead=1)  # noqa: B023
-        print(line(f"{name}, batch {batch}: times as fast as published", ours / theirs, "x", bar, at_most=False))
-        print(
-            f"      published {theirs * batch:.0f}, ours {ours * batch:.0f} frames a second; mean difference "
-            f"{grey:.2f} grey levels; first batch after {first:.1f} s (made in {made_at - begin:.1f} s)",
-            flush=True,
-        )
-        del made, published, runner
-        torch.cuda.empty_cache()
+        if not given.only or name in given.only:
+            measure(name, batch, bar, given.seconds, None if given.compile == "none" else given.compile)
+            torch.cuda.empty_cache()
+
+
+def measure(name: str, batch: int, bar: float, seconds: float, mode: str | None) -> None:
+    """Print how many times as fast as published the network ``name`` is, and how far its faces differ."""
+    begin = time.perf_counter()
+    made = musetalk(batch, mode) if name == "musetalk" else wav2lip(int(name.removeprefix("wav2lip")), batch, mode)
+    published, runner, inputs = made
+    expected = np.asarray(published(), np.float32)
+    made_at = time.perf_counter()
+    found = runner.submit(*inputs).result().astype(np.float32)
+    first = time.perf_counter() - made_at
+    for _ in range(3):
+        published()
+    theirs, ours = rate(published, seconds), rate(lambda: runner.submit(*inputs), seconds, ahead=1)
+    print(line(f"{name}, batch {batch}: times as fast as published", ours / theirs, "x", bar, at_most=False))
+    print(line(f"{name}, batch {batch}: mean difference", float(np.abs(found - expected).mean()), "levels", 2.0))
+    speeds = f"published {theirs * batch:.0f}, ours {ours * batch:.0f} frames a second"
+    print(f"      {speeds}; first batch after {first:.1f} s (made in {made_at - begin:.1f} s)", flush=True)
 
 
 if __name__ == "__main__":
