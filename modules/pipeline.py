@@ -10,8 +10,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -42,6 +45,7 @@ JOIN_SHARE = 0.02
 # The encoder never goes above this many bits a pixel, so the disk space stated beforehand is kept.
 MAX_BITS_PER_PIXEL = 0.25
 SOUND_BYTES_PER_SECOND = 24000 * 2
+ReadOrder = Callable[[Sequence[int]], Iterator[media.I420]]
 
 
 @dataclass(frozen=True)
@@ -246,7 +250,8 @@ def takes(cut: Sequence[Segment]) -> list[list[Segment]]:
 def disk_needed(width: int, height: int, seconds: float) -> int:
     """Upper bound in bytes of what a render of ``seconds`` writes, work files included.
 
-    The video is there twice while its segments are joined; the sound as pieces, WAV and AAC.
+    The video is there twice while its segments are joined; the sound as pieces, WAV and AAC. A loop kept decoded
+    (see _bases) comes on top, but only where twice its size is free, and is gone before the segments are joined.
     """
     video = width * height * FRAME_RATE * MAX_BITS_PER_PIXEL / 8
     return round(seconds * (2 * video + 3 * SOUND_BYTES_PER_SECOND)) + 4_000_000
@@ -274,13 +279,15 @@ def render(
     output.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
     faces = progress.part(0.0, 1.0 - JOIN_SHARE)
-    for take in takes(segments(timeline)):
-        share = faces.part(take[0].first / timeline.frames, take[-1].last / timeline.frames)
-        missing = [segment for segment in take if not (parts / segment.file).exists()]
-        if missing:
-            _render_take(timeline, take, missing[0].first, engine, avatar, options, label, parts, share, threads)
-        files += [parts / segment.file for segment in take]
-        share.at(1.0)
+    with _bases(avatar, timeline.frames, work) as read:
+        for take in takes(segments(timeline)):
+            share = faces.part(take[0].first / timeline.frames, take[-1].last / timeline.frames)
+            missing = [segment for segment in take if not (parts / segment.file).exists()]
+            if missing:
+                begin = missing[0].first
+                _render_take(timeline, take, begin, engine, avatar, read, options, label, parts, share, threads)
+            files += [parts / segment.file for segment in take]
+            share.at(1.0)
     sound = output / "sound.wav"
     subtitles = output / "subtitles.srt"
     video = output / "video.mp4"
@@ -291,12 +298,26 @@ def render(
     return RenderResult(video, sound, subtitles, timeline.frames, timeline.seconds)
 
 
+@contextmanager
+def _bases(avatar: PreparedAvatar, frames: int, work: Path) -> Iterator[ReadOrder]:
+    """How the base frames are read: a loop that is passed more than once is decoded once, where the disk allows it."""
+    footage, loop = avatar.footage, avatar.loop
+    length = loop.stop - loop.start
+    needed = media.FrameSpool.bytes_needed(footage.width, footage.height, length)
+    if footage.kind == "photo" or frames <= length or 2 * needed > shutil.disk_usage(work).free:
+        yield partial(media.read_order, footage)
+        return
+    with media.FrameSpool(work / "loop.i420", footage, loop.start, loop.stop) as spool:
+        yield spool.read
+
+
 def _render_take(
     timeline: Timeline,
     take: Sequence[Segment],
     begin: int,
     engine: LipSyncEngine,
     avatar: PreparedAvatar,
+    read: ReadOrder,
     options: Mapping[str, Any],
     label: str | None,
     parts: Path,
@@ -307,7 +328,7 @@ def _render_take(
     footage = avatar.footage
     first, last = max(0, take[0].first - LEAD_IN_FRAMES), take[-1].last
     # Decoding, the engine and the encoder run side by side; each hands over a few frames at a time.
-    bases = media.prefetch(media.read_order(footage, [avatar.loop.frame(n) for n in range(begin, last)]), 4)
+    bases = media.prefetch(read([avatar.loop.frame(n) for n in range(begin, last)]), 4)
     speech = _sound_of(timeline, first, last)
     faces = media.prefetch(engine.animate(avatar, speech, options, first, begin - first), 4)
     labelled = provenance.LABEL_SECONDS * FRAME_RATE if label is not None else 0

@@ -19,6 +19,7 @@ from modules.media.sound import (
     sounding,
     write_wav,
 )
+from modules.media.spool import FrameSpool
 from modules.media.subtitles import write_srt
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "AudioChunk",
     "ColorTags",
     "Footage",
+    "FrameSpool",
     "Phone",
     "Samples",
     "VideoWriter",
