@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from modules import pipeline, provenance, script, weights
+from modules.avatar import registry as lip_sync
+from modules.avatar.advice import Advice, advise
 from modules.avatar.library import AvatarLibrary
+from modules.devices import MEMORY_FILE, Machine, machine_facts
+from modules.devices.measured import Measured
 from modules.errors import StudioError
-from modules.jobs import cards, uploads
+from modules.jobs import cards, engines, speeds, uploads
 from modules.jobs.store import Job, JobStore
 from modules.jobs.supervisor import Supervisor
+from modules.options import resolve
 from modules.settings import Settings, save_hub
 from modules.voice_clone.library import VoiceLibrary
 
@@ -101,6 +106,9 @@ class Studio:
             self.voices.get(params["voice"])
         if "avatar" in params:
             self.avatars.get(params["avatar"])
+        if kind in ("render", "preview_frame"):
+            engine = lip_sync.info(params.get("engine", lip_sync.DEFAULT))
+            resolve(engine.options, params.get("options", {}))
         if kind == "render" and not params.get("preview"):
             self._check_disk(params["avatar"], self.estimate(params["script"], params.get("speed", 1.0))["seconds"])
         return self.store.add(kind, " ".join(title.split())[:MAX_TITLE], params)
@@ -134,6 +142,28 @@ class Studio:
         """Remove what is here of an entry; StudioError weights_busy while it is downloaded or imported."""
         weights.delete(self.settings.models_dir, entry)
 
+    def discard_weights(self, entry: str) -> None:
+        """Give up the download of an entry and remove what has arrived of it; a complete entry stays."""
+        under_way = cards.active(self.store, entry)
+        if under_way:
+            self._stop_job(under_way.id)
+        if weights.state(self.settings.models_dir, entry) != "ready":
+            self.delete_weights(entry)
+
+    def engines(self) -> list[engines.EngineCard]:
+        """All engines with their weights as they are now; as quick as ``weights``."""
+        data_dir = self.settings.data_dir
+        return engines.engine_cards(self.weights(), speeds.known(data_dir), Measured(data_dir / MEMORY_FILE))
+
+    def machine(self) -> Machine | None:
+        """What this machine can compute on; None for the seconds in which that is being found out."""
+        return machine_facts(self.settings.data_dir)
+
+    def advice(self, known: Sequence[engines.EngineCard]) -> Advice:
+        """Which lip-sync engine to take here, of ``known`` (see ``engines``), and why."""
+        ready = {card.id for card in known if card.kind == "lips" and card.usable}
+        return advise(lip_sync.infos(), ready, self.machine())
+
     def save_hub(self, **values: Any) -> None:
         """Keep where weights come from (see settings.HUB_KEYS) in settings.toml; it counts from the next job on."""
         self.settings = save_hub(self.settings, **values)
@@ -162,12 +192,15 @@ class Studio:
 
     def delete(self, job_id: str) -> None:
         """Cancel a job if it runs, forget it and remove its files."""
+        self._stop_job(job_id)
+        self.store.delete(job_id)
+        shutil.rmtree(self.folder(job_id), ignore_errors=True)
+
+    def _stop_job(self, job_id: str) -> None:
         self.store.ask_cancel(job_id)
         until = time.monotonic() + DELETE_PATIENCE
         while self.store.get(job_id).state == "running" and time.monotonic() < until:
             time.sleep(0.05)
-        self.store.delete(job_id)
-        shutil.rmtree(self.folder(job_id), ignore_errors=True)
 
     def folder(self, job_id: str) -> Path:
         """The folder of a job; its id is checked against the store."""

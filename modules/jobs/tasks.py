@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from modules.devices import MEMORY_FILE, Keeper, Need
 from modules.errors import StudioError
 from modules.face import check
 from modules.face.track import Person, Track, track_footage
-from modules.jobs import listened, uploads
+from modules.jobs import listened, speeds, uploads
 from modules.progress import Progress
 from modules.settings import Settings
 from modules.speech import extract
@@ -229,7 +230,9 @@ def render(task: Task) -> dict[str, Any]:
             options,
             task.progress.part(share, begun, "stage.prepare"),
         )
-        return pipeline.render(
+        # Only what is drawn from its beginning in one go tells how fast it was.
+        whole, began = not (task.work / "segments").exists(), time.monotonic()
+        result = pipeline.render(
             timeline,
             engine,
             prepared,
@@ -241,6 +244,10 @@ def render(task: Task) -> dict[str, Any]:
             task.progress.part(begun, 1.0, "stage.render"),
             settings.cpu_threads,
         )
+        if whole:
+            taken = time.monotonic() - began
+            speeds.note(settings.data_dir, engine.info.id, result.frames, taken, footage.width, footage.height)
+        return result
 
     with _measuring(settings, "lips", engine):
         result = _in_batches(settings, engine, params.get("options", {}), rendered)

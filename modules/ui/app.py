@@ -12,6 +12,7 @@ from modules import translate
 from modules.settings import Settings
 from modules.ui import html, language
 from modules.ui.avatar import AvatarTab
+from modules.ui.models import ModelsTab
 from modules.ui.page import BUSY_PULSE, TABS, Choices, Page
 from modules.ui.projects import ProjectsTab
 from modules.ui.render import RenderTab
@@ -37,7 +38,14 @@ RESTORED_JS = """() => {
   if (window.fenshenChosen) document.getElementById(window.fenshenChosen).click();
 }
 """
-BUILDERS = {"avatar": AvatarTab, "voice": VoiceTab, "script": ScriptTab, "render": RenderTab, "projects": ProjectsTab}
+BUILDERS = {
+    "avatar": AvatarTab,
+    "voice": VoiceTab,
+    "script": ScriptTab,
+    "render": RenderTab,
+    "projects": ProjectsTab,
+    "models": ModelsTab,
+}
 
 
 def _build_page(blocks: gr.Blocks, studio: Studio, settings: Settings, tag: str) -> None:

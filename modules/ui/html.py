@@ -4,19 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Any
 
 import gradio as gr
 
 # One listener for all buttons inside a gr.HTML: the button's data-* become the event's data.
 # A 'seek' button plays the sound or video beside it from the second that is its id, without asking the server.
+# A panel that is drawn anew between press and release gives the click to what stands there then, if it does the same.
+# What is set on a control with data-set is the action 'set' about its name, with its value.
 ACTIONS_JS = """
+let pressed = '';
+const about = (button) => button ? button.dataset.do + ' ' + button.dataset.id : '';
+element.addEventListener('pointerdown', (event) => { pressed = about(event.target.closest('[data-do]')); });
 element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-do]');
+  let button = event.target.closest('[data-do]');
+  if (!button && pressed) {
+    const there = document.elementFromPoint(event.clientX, event.clientY)?.closest('[data-do]');
+    if (about(there) === pressed) button = there;
+  }
+  pressed = '';
   if (!button || !element.contains(button) || button.disabled) return;
   if (button.dataset.do !== 'seek') return trigger('click', {...button.dataset});
   const player = button.closest('.fs-result').querySelector('video, audio');
   player.currentTime = Number(button.dataset.id);
   player.play();
+});
+element.addEventListener('input', (event) => {
+  const shown = event.target.closest('.fs-control')?.querySelector('output');
+  if (shown) shown.textContent = event.target.value;
+});
+element.addEventListener('change', (event) => {
+  const control = event.target.closest('[data-set]');
+  if (!control) return;
+  const value = {range: Number(control.value), checkbox: control.checked}[control.type];
+  trigger('click', {do: 'set', id: control.dataset.set, value: value === undefined ? control.value : value});
 });
 """
 
@@ -30,6 +51,11 @@ def clicked(event: gr.EventData) -> tuple[str, str]:
     """What a click inside ``panel`` asks for: the action, and the id it is about (both untrusted)."""
     data = event._data if isinstance(event._data, dict) else {}
     return str(data.get("do", "")), str(data.get("id", ""))
+
+
+def given(event: gr.EventData) -> Any:
+    """The value that a control inside ``panel`` was set to (untrusted)."""
+    return event._data.get("value") if isinstance(event._data, dict) else None
 
 
 def button(label: str, action: str, about: str = "", *, kind: str = "quiet", pressed: bool | None = None) -> str:
@@ -55,6 +81,11 @@ def notes(sentences: Iterable[tuple[str, str]]) -> str:
 def heading(title: str, explanation: str) -> str:
     """The beginning of a tab: what is done here, in one line."""
     return f'<div class="fs-heading"><h2>{escape(title)}</h2><p>{escape(explanation)}</p></div>'
+
+
+def box_title(title: str, explanation: str) -> str:
+    """The beginning of a part of a tab."""
+    return f'<div class="fs-part"><h3>{escape(title)}</h3><p>{escape(explanation)}</p></div>'
 
 
 def empty(sentence: str) -> str:
@@ -122,3 +153,8 @@ def cards(entries: Iterable[str]) -> str:
 def row(*pieces: str) -> str:
     """Pieces side by side."""
     return f'<div class="fs-row">{"".join(pieces)}</div>'
+
+
+def chip(label: str, level: str = "info") -> str:
+    """A word in a coloured capsule. level: 'info', 'good', 'warning' or 'error'."""
+    return f'<span class="fs-chip fs-{escape(level)}">{escape(label)}</span>'

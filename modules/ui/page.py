@@ -30,8 +30,8 @@ ACTIVE = ("queued", "running")
 # Seconds between two looks while something is being made, and while nothing is.
 BUSY_PULSE, CALM_PULSE = 0.5, 2.0
 RECENT = 20
-TABS = ("avatar", "voice", "script", "render", "projects")
-PANELS = ("check", "prepare", "extract", "clone", "speak", "listen", "preview", "render")
+TABS = ("avatar", "voice", "script", "render", "projects", "models")
+PANELS = ("check", "prepare", "extract", "clone", "speak", "listen", "frame", "preview", "render", "train", "import")
 # Browser states are encrypted with this in the browser's own storage; it is no secret
 # (the page carries it), but it must stay the same for a state to outlive the server.
 STORAGE_KEY = "fenshen-studio-1"
@@ -54,6 +54,8 @@ class Choices:
     voice: gr.BrowserState = field(default_factory=lambda: browser_state("voice"))
     script: gr.BrowserState = field(default_factory=lambda: browser_state("script", ""))
     speed: gr.BrowserState = field(default_factory=lambda: browser_state("speed", 1.0))
+    engine: gr.BrowserState = field(default_factory=lambda: browser_state("engine", ""))
+    options: gr.BrowserState = field(default_factory=lambda: browser_state("options", {}))
     tab: gr.BrowserState = field(default_factory=lambda: browser_state("tab", TABS[0]))
     job: dict[str, gr.BrowserState] = field(
         default_factory=lambda: {name: browser_state(f"job.{name}") for name in PANELS}

@@ -9,6 +9,7 @@ import gradio as gr
 from modules.errors import StudioError
 from modules.jobs.store import Job
 from modules.ui import html, words
+from modules.ui.engine_choice import EngineChoice
 from modules.ui.jobs_view import JobPanel
 from modules.ui.listened import listened_html
 from modules.ui.page import Page
@@ -43,6 +44,7 @@ class RenderTab:
             with gr.Column(scale=4, min_width=320):
                 self._avatar = gr.Dropdown([], label=t("ui.render.avatar"), elem_id="render-avatar", filterable=False)
                 self._voice = gr.Dropdown([], label=t("ui.render.voice"), elem_id="render-voice", filterable=False)
+                self._engine = EngineChoice(page)
                 self._summary = html.panel(name="render-summary")
                 self._label = gr.Checkbox(
                     True, label=t("ui.render.label"), info=t("ui.render.label.help"), elem_id="render-label"
@@ -55,6 +57,7 @@ class RenderTab:
             with gr.Column(scale=5, min_width=320):
                 self._render = JobPanel(page, "render")
                 self._result = html.panel(html.empty(t("ui.render.empty")), name="render-result")
+                self._engine.build_preview()
                 self._preview = JobPanel(page, "preview")
                 self._preview_result = html.panel(name="preview-result")
         next_step = gr.Button(t("ui.render.next"), size="lg", elem_classes="fs-next", elem_id="render-next")
@@ -72,8 +75,10 @@ class RenderTab:
         )
         for dropdown, choice in ((self._avatar, choices.avatar), (self._voice, choices.voice)):
             page.on([dropdown.input], lambda picked: picked, [dropdown], [choice])
-        page.on([preview.click], self._start_preview, [*chosen, self._label], self._preview.outputs)
-        page.on([start.click], self._start, [*chosen, self._label], self._render.outputs)
+        self._engine.bind()
+        given = [*chosen, self._label, choices.engine, choices.options]
+        page.on([preview.click], self._start_preview, given, self._preview.outputs)
+        page.on([start.click], self._start, given, self._render.outputs)
         page.on([self._preview.done.change], self._show_preview, [self._preview.done], [self._preview_result])
         page.on([self._render.done.change], self._show_result, [self._render.done], [self._result])
 
@@ -114,11 +119,22 @@ class RenderTab:
         ]
         return f'<div class="fs-summary">{picture}{html.facts(rows)}</div>'
 
-    def _submit(self, preview: bool, avatar: Any, voice: Any, text: str, speed: float, label: bool) -> str:
+    def _submit(
+        self,
+        preview: bool,
+        avatar: Any,
+        voice: Any,
+        text: str,
+        speed: float,
+        label: bool,
+        engine: Any,
+        kept: Any,
+    ) -> str:
         if not avatar:
             raise StudioError("avatar_not_chosen")
         if not voice:
             raise StudioError("voice_not_chosen")
+        name, options = self._engine.chosen(engine, kept, avatar)
         return self._page.studio.submit(
             "render",
             avatar=avatar,
@@ -128,8 +144,8 @@ class RenderTab:
             preview=preview,
             label=label,
             label_language=self._page.language,
-            options={},
-            engine="builtin",
+            options=options,
+            engine=name,
         )
 
     def _start_preview(self, *choices: Any) -> tuple[Any, ...]:

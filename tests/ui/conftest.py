@@ -98,9 +98,10 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     from modules.jobs.studio import Studio
     from modules.settings import Settings
     from modules.ui import app
-    from tests.ui.fakes import FakeWorker
+    from tests.ui.fakes import FakeWorker, pretend_machine
 
-    settings = Settings(data_dir=tmp_path / "my data 数据", port=free_port())
+    settings = Settings(data_dir=tmp_path / "my data 数据", models_dir=tmp_path / "models", port=free_port())
+    pretend_machine(settings.data_dir)
     studio = Studio(settings)
     blocks = app.build(studio, settings)
     with FakeWorker(studio, seconds=0.6) as worker:

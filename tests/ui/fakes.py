@@ -17,12 +17,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from modules import media
+from modules import media, weights
 from modules.avatar import library as avatars
+from modules.devices import Build, Device, Machine, write_machine
 from modules.errors import Cancelled, StudioError
-from modules.jobs import uploads
+from modules.jobs import downloads, uploads
 from modules.jobs.store import Job
 from modules.jobs.studio import Studio
+from modules.progress import Progress
 from modules.script import estimate_seconds, parse
 from modules.voice_clone import library as voices
 from tests import clips
@@ -33,8 +35,27 @@ STAGES = {
     "extract_voice": "stage.extract",
     "clone_voice": "stage.clone",
     "speak": "stage.speak",
+    "preview_frame": "stage.prepare",
     "render": "stage.render",
 }
+PROCESSOR = Device("cpu", 0, "CPU", 16_000_000_000)
+CARD = Device("cuda", 0, "NVIDIA GeForce RTX 4070", 12_000_000_000, (8, 9))
+BUILD = Build("2.13.0+cu130", "13.0", ("sm_89",))
+
+
+def pretend_machine(data_dir: Path, *cards: Device) -> None:
+    """Have the page believe that this machine has ``cards`` beside its processor."""
+    write_machine(data_dir, lambda: Machine(BUILD, (*cards, PROCESSOR)))
+
+
+def pretend_weights(models_dir: Path, *names: str) -> None:
+    """Files as long as an entry's published ones, which take no room: all that a page looks at."""
+    for name in names:
+        for file in weights.entries()[name].files:
+            path = models_dir / name / file.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as hollow:
+                hollow.truncate(file.size)
 
 
 FINDINGS = (
@@ -82,8 +103,17 @@ def listened(text: str) -> dict[str, Any]:
     return {"sentences": len(sentences), "understood": len(sentences), "doubtful": doubtful}
 
 
+def frame_picture(path: Path) -> None:
+    """Three pictures of the drawn person side by side, as a preview of one frame shows them."""
+    face = clips.draw_face(clips.Pose(mouth=0.1))[60:520]
+    tinted = face.copy()
+    tinted[260:400, 190:450] = (0.4 * tinted[260:400, 190:450] + 0.6 * np.array([140, 160, 0])).astype(np.uint8)
+    spoken = clips.draw_face(clips.Pose(mouth=0.8))[60:520]
+    cv2.imwrite(str(path), np.concatenate([face, tinted, spoken], 1))
+
+
 class FakeWorker:
-    """Claims jobs like the real worker. ``seconds``: how long each job takes."""
+    """Claims jobs like the real workers. ``seconds``: how long each job takes; downloads are real ones."""
 
     def __init__(self, studio: Studio, seconds: float = 1.0) -> None:
         self.studio = studio
@@ -91,20 +121,43 @@ class FakeWorker:
         self.people = 1
         self.refuse: dict[str, StudioError] = {}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._work, self._download)]
 
     def __enter__(self) -> FakeWorker:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *unused: object) -> None:
         self._stop.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
+
+    def _download(self) -> None:
+        store = self.studio.store
+        while not self._stop.wait(0.05):
+            job = store.claim("download")
+            if job is None:
+                continue
+
+            def report(share: float, stage: str, job_id: str = job.id) -> None:
+                store.report(job_id, share, stage, 0.0)
+
+            def cancelled(job_id: str = job.id) -> bool:
+                return self._stop.is_set() or store.cancel_asked(job_id) is not None
+
+            try:
+                result = downloads.run(self.studio.settings, job.kind, job.params, Progress(report, cancelled))
+                store.finish(job.id, result)
+            except Cancelled:
+                store.cancelled(job.id)
+            except StudioError as error:
+                store.fail(job.id, error)
 
     def _work(self) -> None:
         store = self.studio.store
         while not self._stop.wait(0.05):
-            job = store.claim()
+            job = store.claim("work")
             if job is None:
                 continue
             try:
@@ -179,6 +232,10 @@ class FakeWorker:
     def _speak(self, job: Job, folder: Path) -> dict[str, Any]:
         tone(folder / "speech.wav")
         return {"sound": "speech.wav", "seconds": 2.0, "listened": listened(job.params["text"])}
+
+    def _preview_frame(self, job: Job, folder: Path) -> dict[str, Any]:
+        frame_picture(folder / "preview.jpg")
+        return {"picture": "preview.jpg"}
 
     def _render(self, job: Job, folder: Path) -> dict[str, Any]:
         seconds = min(3.0, estimate_seconds(parse(job.params["script"], 20000), job.params["speed"]))

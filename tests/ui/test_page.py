@@ -88,13 +88,13 @@ def test_language_follows_the_browser_and_then_the_switch(site: Site, visit: Vis
     page = visit(site.url, locale="en-GB")
     assert page.url.endswith("/en")
     seen = ""
-    for tab in ("avatar", "voice", "script", "render", "projects"):
+    for tab in ("avatar", "voice", "script", "render", "projects", "models"):
         steps.open_tab(page, tab)
         seen += page.inner_text("body")
         hints = page.eval_on_selector_all("[placeholder]", "all => all.map((one) => one.placeholder)")
         seen += " ".join(hints)
     assert not re.search(r"[\u4e00-\u9fff]", seen.replace("简体中文", ""))
-    assert not re.search(r"\b(ui|stage|error|check)\.[a-z]", seen)
+    assert not re.search(r"\b(ui|stage|error|check|engine|option|advice)\.[a-z]", seen)
 
     page.click("a[data-language='zh-CN']")
     page.wait_for_url(site.url)
@@ -205,7 +205,7 @@ def test_a_script_too_long_or_empty_is_said_in_a_sentence(site: Site, visit: Vis
 def test_it_fits_a_phone(site: Site, visit: Visit) -> None:
     for locale in ("zh-CN", "en-US"):
         page = visit(site.url, locale=locale, width=390)
-        for tab in ("avatar", "voice", "script", "render", "projects"):
+        for tab in ("avatar", "voice", "script", "render", "projects", "models"):
             steps.open_tab(page, tab)
             assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
