@@ -343,17 +343,20 @@ def _render_take(
 
     frames = media.mapped(finish, enumerate(zip(bases, faces, strict=True), start=begin), threads)
     finished = enumerate(frames, start=begin)
-    for segment in take:
-        if segment.last <= begin:
-            continue
-        writer = media.VideoWriter(
-            *(parts / segment.file, footage.width, footage.height, footage.color),
-            threads=threads,
-            max_bitrate=max_bitrate,
-        )
-        with writer:
-            for number, frame in islice(finished, segment.last - segment.first):
-                writer.write(frame)
+    with media.Writers(threads) as writers:
+        for segment in take:
+            if segment.last <= begin:
+                continue
+            writers.begin(
+                partial(
+                    media.VideoWriter,
+                    *(parts / segment.file, footage.width, footage.height, footage.color),
+                    threads=writers.threads_each,
+                    max_bitrate=max_bitrate,
+                )
+            )
+            for number, frame in islice(finished, segment.last - max(segment.first, begin)):
+                writers.write(frame)
                 progress.at((number + 1 - take[0].first) / (last - take[0].first))
     next(finished, None)  # the engine, too, must have come to its end
 

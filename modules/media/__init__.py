@@ -21,6 +21,7 @@ from modules.media.sound import (
 )
 from modules.media.spool import FrameSpool
 from modules.media.subtitles import write_srt
+from modules.media.writers import Writers
 
 __all__ = [
     "BGR",
@@ -34,6 +35,7 @@ __all__ = [
     "Phone",
     "Samples",
     "VideoWriter",
+    "Writers",
     "clipped",
     "collect",
     "join",

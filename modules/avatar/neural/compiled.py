@@ -1,8 +1,8 @@
-"""Networks compiled ahead of time, in a process of their own, and kept on disk for the next start.
+"""Networks compiled while they already serve, and kept on disk for the next start.
 
-Compiling takes a minute or two, much memory, and Python's lock: done beside the engine it would make sound jitter. A
-child process compiles the network with made-up weights into a package that takes the weights with every call; the
-engine serves as it is meanwhile and changes over when the package is there.
+Compiling takes up to a minute or two and holds Python's lock: done in this process it would make sound jitter. So a
+child process compiles first, with weights that mean nothing, and fills torch's cache on disk; only then a thread here
+compiles the same network, which takes what it finds there, and the engine changes over.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Recipe:
 
 
 def can_compile() -> bool:
-    """Whether this machine has what compiling takes: a C++ compiler and Triton."""
+    """Whether this machine has what compiling takes: a C compiler and Triton."""
     found = importlib.util.find_spec("triton") is not None
-    return found and any(shutil.which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++"))
+    return found and any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang"))
 
 
 class Upgrade:
@@ -84,16 +84,21 @@ class Upgrade:
 
     def _make(self) -> None:
         try:
-            package = self._package()
-            if package.exists() or self._child(package):
-                compiled = torch._inductor.aoti_load_package(str(package))
-                weights = _weights(self._network)
-                self._made = lambda *inputs: compiled(weights, *inputs)
+            stamp = self._stamp()
+            if not stamp.exists() and not self._child(stamp):
+                return
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(self._recipe.cache)
+            network = torch.compile(self._network, dynamic=False)
+            stream = torch.cuda.Stream(self._device)
+            with torch.inference_mode(), torch.cuda.stream(stream):
+                network(*_made_up(self._shapes, self._device))
+            stream.synchronize()
+            self._made = network
         except Exception:  # the network serves on as it is; the log says why
             log.exception("compiling failed")
 
-    def _package(self) -> Path:
-        """Where this network lies compiled, for this card, this torch and this code."""
+    def _stamp(self) -> Path:
+        """The file that says that the cache holds this network, on this card, with this torch and this code."""
         place, _ = self._recipe.maker.split(":")
         code = inspect.getsource(importlib.import_module(place))
         card = torch.cuda.get_device_name(self._device), torch.cuda.get_device_capability(self._device)
@@ -107,53 +112,35 @@ class Upgrade:
             card,
         ]
         digest = hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()[:20]
-        return self._recipe.cache / f"{place.split('.')[-2]}-{digest}.pt2"
+        return self._recipe.cache / f"{place.split('.')[-2]}-{digest}.compiled"
 
-    def _child(self, package: Path) -> bool:
-        """Compile in a process of its own; True when that went well."""
-        package.parent.mkdir(parents=True, exist_ok=True)
+    def _child(self, stamp: Path) -> bool:
+        """Fill the cache in a process of its own; True when that went well."""
+        stamp.parent.mkdir(parents=True, exist_ok=True)
         order = {
             "maker": self._recipe.maker,
             "arguments": self._recipe.arguments,
             "shapes": self._shapes,
             "dtype": str(self._dtype).removeprefix("torch."),
             "device": str(self._device),
-            "package": str(package),
         }
-        with open(package.with_suffix(".log"), "wb") as output:
+        with open(stamp.with_suffix(".log"), "wb") as output:
             child = subprocess.Popen(
                 [sys.executable, "-m", "modules.avatar.neural.compiled", json.dumps(order)],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(self._recipe.cache / "inductor")},
+                env={**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(self._recipe.cache)},
             )
         while child.poll() is None:
             if self._stopped.wait(LOOK_SECONDS):
                 child.terminate()
                 child.wait(STOPPED_SECONDS)
                 return False
+        if child.returncode == 0:
+            stamp.touch()
         return child.returncode == 0
-
-
-class _Free(nn.Module):
-    """A network whose weights are given with each call."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        # Not as a part: its weights must not become constants of the package.
-        self._network = [network]
-
-    def forward(self, weights: dict[str, torch.Tensor], *inputs: torch.Tensor) -> torch.Tensor:
-        """What the network makes of ``inputs`` with these ``weights``, as ``_weights`` gives them."""
-        made: torch.Tensor = torch.func.functional_call(self._network[0], weights, inputs)
-        return made
-
-
-def _weights(network: nn.Module) -> dict[str, torch.Tensor]:
-    named = (*network.named_parameters(), *network.named_buffers())
-    return {name: tensor.detach() for name, tensor in named}
 
 
 def _made_up(shapes: Sequence[tuple[Sequence[int], str]], device: torch.device) -> list[torch.Tensor]:
@@ -162,19 +149,15 @@ def _made_up(shapes: Sequence[tuple[Sequence[int], str]], device: torch.device) 
 
 
 def _compile(order: dict[str, Any]) -> None:
-    """In the child: make the network as the engine has it, compile it, and put the package into its place."""
+    """In the child: make the network as the engine has it, and run it compiled."""
     place, function = order["maker"].split(":")
     network = getattr(importlib.import_module(place), function)(*order["arguments"])
     device = torch.device(order["device"])
     network = network.eval().requires_grad_(False).to(device, getattr(torch, order["dtype"]))
     network = network.to(memory_format=torch.channels_last)
-    inputs = _made_up(order["shapes"], device)
-    package = Path(order["package"])
-    part = package.with_name(f"{package.stem}.part.pt2")
-    with torch.no_grad():
-        exported = torch.export.export(_Free(network), (_weights(network), *inputs))
-        torch._inductor.aoti_compile_and_package(exported, package_path=str(part))
-    os.replace(part, package)
+    with torch.inference_mode():
+        torch.compile(network, dynamic=False)(*_made_up(order["shapes"], device))
+    torch.cuda.synchronize(device)
 
 
 if __name__ == "__main__":
