@@ -327,3 +327,35 @@ def prep_syncnet_s() -> Table:
         return scores.offset, scores.lse_c, scores.lse_d, features.distances(lips, sound, reach)
 
     return {"mfcc": features.mfcc, "sync_scores": sync_scores}
+
+
+# --- ultralight_hubert, ultralight_wenet -------------------------------------------------------------------------
+
+
+def ultralight_hubert(manifest: dict[str, Any]) -> Made:
+    """The older layout of keys, as the pack has it."""
+    from modules.avatar.ultralight.network import Ultralight
+
+    return Ultralight("hubert")
+
+
+def ultralight_wenet(manifest: dict[str, Any]) -> Made:
+    """The newer layout of keys, as the pack has it."""
+    from modules.avatar.ultralight.network import Ultralight
+
+    return Ultralight("wenet", nested=False)
+
+
+def prep_ultralight_hubert() -> Table:
+    """Crops of the face and windows of sound."""
+    from modules.avatar.ultralight import features
+
+    return {
+        "live_feature_rows": features.live_rows,
+        "hubert_cuts": features.hubert_cuts,
+        "face_box_from_landmarks": features.published_box,
+        "crop168_area": features.crop_face,
+        "face_input": features.face_input,
+        "paste_back": features.paste_face,
+        "audio_window_zero_pad": features.sound_window,
+    }

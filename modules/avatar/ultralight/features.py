@@ -26,6 +26,9 @@ STEPS_BEFORE, STEPS_AFTER = 4, 4
 STEPS = STEPS_BEFORE + STEPS_AFTER
 ROWS_A_STEP, ROW_WIDTH = 2, 1024
 WINDOW_SHAPE = (STEPS * ROWS_A_STEP, 32, 32)
+# HuBERT hears in pieces of so many samples at 16 kHz, each going on a little into the next; its own first layers make
+# one row of every HOP of them and look LEAST wide.
+PIECE, HOP, LEAST = 320_000, 320, 400
 
 
 def face_boxes(landmarks: np.ndarray) -> np.ndarray:
@@ -100,3 +103,12 @@ def as_steps(rows: np.ndarray) -> np.ndarray:
     """(ceil(R / 2), 2, W) of (R, W) rows at 50 a second; an odd one gets zeros beside it."""
     odd = len(rows) % ROWS_A_STEP
     return np.pad(rows, ((0, odd), (0, 0))).reshape(-1, ROWS_A_STEP, rows.shape[1])
+
+
+def hubert_cuts(samples: int) -> tuple[np.ndarray, int]:
+    """(P, 2) first sample and end of the pieces in which HuBERT hears so many ``samples``, and the count of rows."""
+    starts = list(range(0, samples, PIECE))
+    if samples - starts[-1] < LEAST and len(starts) > 1:
+        starts.pop()
+    ends = [min(start + PIECE + LEAST - HOP, samples) for start in starts]
+    return np.stack([starts, ends], 1), max(samples - (LEAST - HOP), 0) // HOP

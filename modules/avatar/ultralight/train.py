@@ -8,6 +8,7 @@ is a Laplacian pyramid's (no weights of another network are needed), the referen
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -33,7 +34,7 @@ Kind = Literal["builtin", "hubert"]
 # Of the loss: bands of the pyramid, their weight against plain L1, and how much more the mouth counts.
 BANDS, BAND_WEIGHT, MOUTH_WEIGHT = 4, 1.0, 4.0
 # Where the mouth lies in the network's face, and how far it reaches: in sides.
-MOUTH_PLACE, MOUTH_REACH = (0.5, 0.36), (0.22, 0.17)
+MOUTH_PLACE, MOUTH_REACH = (0.5, 0.30), (0.24, 0.18)
 # Noise: on a mouth's code in deviations, on rows of sound in theirs, and the share of a row's features left out.
 CODE_NOISE, ROW_NOISE, ROW_DROPOUT = 0.1, 0.3, 0.2
 LIGHT, TINT = 0.06, 0.02
@@ -175,7 +176,7 @@ class _Work:
         reached = self.reached
         progress.at(share)
         # A short rise and a long fall: half a cosine to nothing.
-        rate = self.settings.rate * min(1.0, (reached.step + 1) / WARM_UP) * 0.5 * (1 + np.cos(np.pi * share))
+        rate = self.settings.rate * min(1.0, (reached.step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * share))
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         face, sound, wanted = self.batch()
