@@ -16,6 +16,7 @@ from modules.devices import MEMORY_FILE, Machine, machine_facts
 from modules.devices.measured import Measured
 from modules.errors import StudioError
 from modules.jobs import cards, engines, speeds, uploads
+from modules.jobs.engines import EngineCard
 from modules.jobs.store import Job, JobStore
 from modules.jobs.supervisor import Supervisor
 from modules.options import resolve
@@ -150,7 +151,7 @@ class Studio:
         if weights.state(self.settings.models_dir, entry) != "ready":
             self.delete_weights(entry)
 
-    def engines(self) -> list[engines.EngineCard]:
+    def engines(self) -> list[EngineCard]:
         """All engines with their weights as they are now; as quick as ``weights``."""
         data_dir = self.settings.data_dir
         return engines.engine_cards(self.weights(), speeds.known(data_dir), Measured(data_dir / MEMORY_FILE))
@@ -159,7 +160,7 @@ class Studio:
         """What this machine can compute on; None for the seconds in which that is being found out."""
         return machine_facts(self.settings.data_dir)
 
-    def advice(self, known: Sequence[engines.EngineCard]) -> Advice:
+    def advice(self, known: Sequence[EngineCard]) -> Advice:
         """Which lip-sync engine to take here, of ``known`` (see ``engines``), and why."""
         ready = {card.id for card in known if card.kind == "lips" and card.usable}
         return advise(lip_sync.infos(), ready, self.machine())
