@@ -98,7 +98,7 @@ def test_language_follows_the_browser_and_then_the_switch(site: Site, visit: Vis
 
     page.click("a[data-language='zh-CN']")
     page.wait_for_url(site.url)
-    page.wait_for_selector("#projects-heading h2")  # still the same step
+    page.wait_for_selector("#models-heading h2")  # still the same step
     assert page.inner_text("#tab-avatar-button") == "形象"
     page.goto(site.url + "en")
     page.wait_for_url(site.url)  # the switch is remembered
