@@ -31,15 +31,6 @@ def accepted(options: Sequence[Option], kept: Any) -> dict[str, Any]:
     return values
 
 
-def changed(options: Sequence[Option], values: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:
-    """``values`` with one of them set, or StudioError('option_out_of_range')."""
-    for option in options:
-        if option.name == name:
-            whole = option.kind == "number" and isinstance(option.default, int)
-            return {**values, name: option.check(round(value) if whole and isinstance(value, float) else value)}
-    raise StudioError("option_out_of_range", name=name, value=str(value))
-
-
 def controls(page: Page, options: Sequence[Option], values: Mapping[str, Any], about: str) -> str:
     """One labelled control an option; a change raises the panel's click event as 'set' (see ``html.panel``).
 

@@ -13,7 +13,7 @@ from modules.errors import StudioError
 from modules.jobs import engines
 from modules.jobs.engines import EngineCard
 from modules.ui import engine_words, html
-from modules.ui.controls import accepted, changed, controls, for_renders
+from modules.ui.controls import accepted, controls, for_renders
 from modules.ui.jobs_view import JobPanel
 from modules.ui.page import Page
 
@@ -53,6 +53,7 @@ class EngineChoice:
             self._act,
             given,
             [choices.options, self._controls, self._note, *self._frame.outputs],
+            trigger_mode="multiple",
         )
         page.on([self._frame.done.change], self._show_frame, [self._frame.done], [self._picture])
 
@@ -159,20 +160,16 @@ class EngineChoice:
         return lip_sync.info(engine).id, gr.skip()
 
     def _act(self, engine: Any, kept: Any, avatar: Any, event: gr.EventData) -> tuple[Any, ...]:
-        action, name = html.clicked(event)
+        action, _ = html.clicked(event)
         card = self._card(engine, self._cards())
-        values = self._values(card, kept)
-        still = [gr.skip() for _ in self._frame.outputs]
-        if action == "frame":
-            return gr.skip(), gr.skip(), gr.skip(), *self._begin_frame(engine, kept, avatar)
-        drawn: Any = gr.skip()
-        if action == "set":
-            values = changed(for_renders(lip_sync.info(card.id).options), values, name, html.given(event))
-        elif action == "defaults":
-            values = self._values(card, None)
-            drawn = self._controls_html(card, values)
+        given = None if action == "defaults" else html.given(event)
+        values = self._values(card, {card.id: given})
         all_kept = {**(kept if isinstance(kept, Mapping) else {}), card.id: values}
-        return all_kept, drawn, self._note_html(card, values, avatar), *still
+        drawn: Any = self._controls_html(card, values) if action == "defaults" else gr.skip()
+        frame: Any = [gr.skip() for _ in self._frame.outputs]
+        if action == "frame":
+            frame = self._begin_frame(engine, all_kept, avatar)
+        return all_kept, drawn, self._note_html(card, values, avatar), *frame
 
     def _begin_frame(self, engine: Any, kept: Any, avatar: Any) -> tuple[Any, ...]:
         if not avatar:

@@ -11,10 +11,15 @@ import gradio as gr
 # One listener for all buttons inside a gr.HTML: the button's data-* become the event's data.
 # A 'seek' button plays the sound or video beside it from the second that is its id, without asking the server.
 # A panel that is drawn anew between press and release gives the click to what stands there then, if it does the same.
-# What is set on a control with data-set is the action 'set' about its name, with its value.
+# What is set on a control with data-set is the action 'set'. Every action brings the values of all such controls, so
+# that none is missed when one comes right after another.
 ACTIONS_JS = """
 let pressed = '';
 const about = (button) => button ? button.dataset.do + ' ' + button.dataset.id : '';
+const valueOf = (control) => control.type === 'range' ? Number(control.value)
+  : control.type === 'checkbox' ? control.checked : control.value;
+const values = () => Object.fromEntries(
+  [...element.querySelectorAll('[data-set]')].map((control) => [control.dataset.set, valueOf(control)]));
 element.addEventListener('pointerdown', (event) => { pressed = about(event.target.closest('[data-do]')); });
 element.addEventListener('click', (event) => {
   let button = event.target.closest('[data-do]');
@@ -24,7 +29,7 @@ element.addEventListener('click', (event) => {
   }
   pressed = '';
   if (!button || !element.contains(button) || button.disabled) return;
-  if (button.dataset.do !== 'seek') return trigger('click', {...button.dataset});
+  if (button.dataset.do !== 'seek') return trigger('click', {...button.dataset, values: values()});
   const player = button.closest('.fs-result').querySelector('video, audio');
   player.currentTime = Number(button.dataset.id);
   player.play();
@@ -36,8 +41,7 @@ element.addEventListener('input', (event) => {
 element.addEventListener('change', (event) => {
   const control = event.target.closest('[data-set]');
   if (!control) return;
-  const value = {range: Number(control.value), checkbox: control.checked}[control.type];
-  trigger('click', {do: 'set', id: control.dataset.set, value: value === undefined ? control.value : value});
+  trigger('click', {do: 'set', id: control.dataset.set, values: values()});
 });
 """
 
@@ -53,9 +57,10 @@ def clicked(event: gr.EventData) -> tuple[str, str]:
     return str(data.get("do", "")), str(data.get("id", ""))
 
 
-def given(event: gr.EventData) -> Any:
-    """The value that a control inside ``panel`` was set to (untrusted)."""
-    return event._data.get("value") if isinstance(event._data, dict) else None
+def given(event: gr.EventData) -> dict[str, Any]:
+    """What the controls inside ``panel`` are set to, by name (untrusted)."""
+    values = event._data.get("values") if isinstance(event._data, dict) else None
+    return values if isinstance(values, dict) else {}
 
 
 def button(label: str, action: str, about: str = "", *, kind: str = "quiet", pressed: bool | None = None) -> str:
