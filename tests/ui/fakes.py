@@ -107,7 +107,9 @@ def frame_picture(path: Path) -> None:
     """Three pictures of the drawn person side by side, as a preview of one frame shows them."""
     face = clips.draw_face(clips.Pose(mouth=0.1))[60:520]
     tinted = face.copy()
-    tinted[260:400, 190:450] = (0.4 * tinted[260:400, 190:450] + 0.6 * np.array([140, 160, 0])).astype(np.uint8)
+    middle = clips.WIDTH // 2
+    mouth = tinted[280:400, middle - 80 : middle + 80]
+    mouth[:] = (0.4 * mouth + 0.6 * np.array([140, 160, 0])).astype(np.uint8)
     spoken = clips.draw_face(clips.Pose(mouth=0.8))[60:520]
     cv2.imwrite(str(path), np.concatenate([face, tinted, spoken], 1))
 

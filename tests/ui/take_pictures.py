@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+from PIL import Image
 
 from tests.ui import steps
 from tests.ui.conftest import CHROMIUM, FLAGS, free_port
@@ -22,10 +25,11 @@ SCRIPT = {
 }
 # Language, width in pixels, colours, and which pictures to keep.
 LOOKS = (
-    ("zh-CN", 1280, "light", ("avatar", "voice", "script", "render")),
-    ("en", 1280, "light", ("avatar", "render")),
-    ("en", 390, "dark", ("render",)),
+    ("zh-CN", 1280, "light", ("avatar", "voice", "script", "render", "models", "engine")),
+    ("en", 1280, "light", ("avatar", "render", "models", "engine")),
+    ("en", 390, "dark", ("render", "models")),
 )
+COLOURS = 256  # of a picture: enough for pages, at a third of the bytes
 NAMES = {"zh-CN": "小美", "en": "Mei"}
 
 
@@ -54,6 +58,35 @@ def walk(page: Any, language: str, take: Any) -> None:
     take("render")
 
 
+def walk_engines(page: Any, take: Any) -> None:
+    """The Models tab with a paused download, a ready engine and a damaged one; then an engine's controls and frame."""
+    steps.open_tab(page, "models")
+    page.wait_for_selector("[data-engine='lips.wav2lip256'] .fs-error")
+    take("models")
+    steps.open_tab(page, "render")
+    page.wait_for_selector("#option-musetalk15-parsing")
+    page.click("#engine-controls [data-do=frame]")
+    page.wait_for_function("document.querySelector('#frame-result img')?.naturalWidth > 0")
+    take("engine")
+
+
+def pretend_engines(studio: Any) -> None:
+    """A machine with a card, some weights there, and what a render has measured."""
+    from modules.jobs import speeds
+    from tests.ui.fakes import CARD, pretend_machine, pretend_weights
+
+    settings = studio.settings
+    pretend_machine(settings.data_dir, CARD)
+    models = settings.models_dir
+    pretend_weights(models, "musetalk-1.5", "sd-vae-ft-mse", "whisper-tiny", "face-parsing", "wav2lip-256")
+    (models / "wav2lip-256" / "wav2lipv2.pth").write_bytes(b"half")
+    part = models / ".downloads" / "wav2lip-384" / "wav2lip384.pth.part"
+    part.parent.mkdir(parents=True)
+    with part.open("wb") as hollow:
+        hollow.truncate(297_000_000)
+    speeds.note(settings.data_dir, "musetalk15", 750, 9.6, 1080, 1920)
+
+
 def main() -> None:
     """Chinese and English at a desk, English in the dark on a phone."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -62,14 +95,15 @@ def main() -> None:
     from modules.jobs.studio import Studio
     from modules.settings import Settings
     from modules.ui import app
-    from tests.ui.fakes import FakeWorker
+    from tests.ui.fakes import FakeWorker, pretend_machine
 
     OUTPUT.mkdir(parents=True, exist_ok=True)
     for language, width, scheme, wanted in LOOKS:
         with TemporaryDirectory() as folder:
             os.environ["GRADIO_TEMP_DIR"] = str(Path(folder) / "tmp")
-            settings = Settings(data_dir=Path(folder) / "data", port=free_port())
+            settings = Settings(data_dir=Path(folder) / "data", models_dir=Path(folder) / "models", port=free_port())
             studio = Studio(settings)
+            pretend_machine(settings.data_dir)
             blocks = app.build(studio, settings)
             with FakeWorker(studio, seconds=3.0), sync_playwright() as driver:
                 blocks.launch(prevent_thread_lock=True, quiet=True, **app.launch_options(settings))
@@ -81,11 +115,16 @@ def main() -> None:
                 ) -> None:
                     if name in wanted:
                         page.wait_for_timeout(800)
-                        page.screenshot(path=OUTPUT / f"{name}-{look}.png", full_page=True)
+                        # All of a phone's long list of models would be a ribbon.
+                        whole = name != "models" or not look.endswith("-390")
+                        shot = Image.open(BytesIO(page.screenshot(full_page=whole)))
+                        shot.convert("RGB").quantize(COLOURS).save(OUTPUT / f"{name}-{look}.png", optimize=True)
 
                 page.goto(f"http://127.0.0.1:{settings.port}/")
                 page.wait_for_selector("#shelf-avatar .fs-empty")
                 walk(page, language, take)
+                pretend_engines(studio)
+                walk_engines(page, take)
                 chromium.close()
             blocks.close()
 

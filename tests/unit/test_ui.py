@@ -110,3 +110,76 @@ def test_download_names_are_file_names_everywhere() -> None:
 
     assert file_name('../a\\b:c*?"<>|\n你好', "mp4") == "abc你好.mp4"
     assert file_name("…", "srt") == "fenshen.srt"
+
+
+def test_every_engine_and_option_has_its_texts() -> None:
+    from modules.avatar import registry as lip_sync
+    from modules.ui.controls import accepted, for_renders
+
+    known = translate.texts("en").keys()
+    asked = {f"engine.lips.{info.id}.about" for info in lip_sync.infos()}
+    for info in lip_sync.infos():
+        for option in info.options:
+            asked |= {option.key, f"{option.key}.help", *(f"{option.key}.{choice}" for choice in option.choices)}
+        shown = for_renders(info.options)
+        assert "live" not in accepted(shown, {"live": True})
+        # What a browser kept of another version, or was made to send, never reaches an engine.
+        assert accepted(shown, {option.name: "nonsense" for option in shown}) == accepted(shown, None)
+    assert asked <= known, asked - known
+
+
+GIGABYTE = 1_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "ready", "engine", "reason", "better"),
+    [
+        (None, (), "builtin", "advice.no_card", ""),
+        (None, ("musetalk15",), "builtin", "advice.no_card", ""),
+        (0.5, ("musetalk15",), "builtin", "advice.card_small", ""),
+        (12, (), "builtin", "advice.download", "musetalk15"),
+        (12, ("musetalk15", "wav2lip96"), "musetalk15", "advice.best", ""),
+        (12, ("wav2lip256",), "wav2lip256", "advice.best_here", "musetalk15"),
+        (3, ("musetalk15",), "builtin", "advice.download", "wav2lip256"),
+        (3, ("musetalk15", "wav2lip256"), "wav2lip256", "advice.best", ""),
+    ],
+)
+def test_the_advice(gigabytes: float | None, ready: tuple[str, ...], engine: str, reason: str, better: str) -> None:
+    from modules.avatar import registry as lip_sync
+    from modules.avatar.advice import advise
+    from modules.devices import Build, Device, Machine
+    from modules.errors import StudioError
+
+    processor = Device("cpu", 0, "CPU", 16 * GIGABYTE)
+    build = Build("2.13.0+cu130", "13.0", ("sm_89",))
+    cards = () if gigabytes is None else (Device("cuda", 0, "Card", int(gigabytes * GIGABYTE), (8, 9)),)
+    advice = advise(lip_sync.infos(), ready, Machine(build, (*cards, processor)))
+    assert (advice.engine, advice.reason, advice.better) == (engine, reason, better)
+    assert translate.text(advice.reason, "en", card=advice.card, other=advice.other)
+    assert advise(lip_sync.infos(), ready, None).reason == "advice.unknown"
+    broken = StudioError("gpu_broken", name="Card", reason="x")
+    if cards:  # a card that does not compute is none
+        refused = advise(lip_sync.infos(), ready, Machine(build, (*cards, processor), (broken,)))
+        assert (refused.engine, refused.reason) == ("builtin", "advice.card_unused")
+
+
+def test_weights_together_and_speeds(tmp_path: Path) -> None:
+    from modules.jobs import speeds
+    from modules.jobs.cards import WeightsCard
+    from modules.jobs.engines import together
+
+    def card(state: str) -> WeightsCard:
+        few = {"bytes": 0, "size": 1, "needed_by": (), "licence": "", "commercial": "yes", "about": "", "page": ""}
+        flags = {"built_in": False, "can_fetch": True, "deletable": False, "shared": False}
+        last = {"places": (), "files": (), "job": None, "speed": 0.0, "remaining": None}
+        return WeightsCard(entry="a", title="A", state=state, **few, **flags, **last)  # type: ignore[arg-type]
+
+    assert together([]) == together([card("ready"), card("ready")]) == "ready"
+    assert together([card("ready"), card("missing")]) == "missing"
+    assert together([card("broken"), card("downloading"), card("queued")]) == "downloading"
+    assert together([card("partial"), card("broken")]) == "broken"
+
+    assert speeds.note(tmp_path, "e", 10, 1.0, 8, 8) is None and speeds.known(tmp_path) == {}
+    assert speeds.note(tmp_path, "e", 100, 2.0, 8, 6) == speeds.known(tmp_path)["e"] == speeds.Speed(50.0, 8, 6)
+    (tmp_path / speeds.FILE).write_text('{"e": 3, "f": {"frames_per_second": "x"}}')
+    assert speeds.known(tmp_path) == {}
