@@ -7,7 +7,6 @@ https://github.com/zllrunning/face-parsing.PyTorch (MIT), which MuseTalk uses fo
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modules import devices, weights
+from modules.devices.checkpoints import UNREADABLE, read
 from modules.errors import StudioError
 
 if TYPE_CHECKING:
@@ -182,9 +182,8 @@ def load_bisenet(folder: Path) -> BiSeNet:
     with torch.device("meta"):
         network = BiSeNet()
     try:
-        found = torch.load(folder / FILE, map_location="cpu", weights_only=True)
-        network.load_state_dict(found, strict=True, assign=True)
-    except (OSError, EOFError, KeyError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        network.load_state_dict(read(folder / FILE), strict=True, assign=True)
+    except UNREADABLE as error:
         raise StudioError("weights_broken", name="BiSeNet", file=FILE) from error
     return network.eval().requires_grad_(False)
 

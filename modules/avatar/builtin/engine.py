@@ -7,8 +7,6 @@ footage in which nobody speaks, are moved by rule instead (articulation, photo):
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from modules.avatar.builtin.person import LoadedPerson
 from modules.avatar.builtin.photo import LoadedPreview
 from modules.avatar.listen import LIVE, STEADY, Window, windows
 from modules.avatar.loop import choose_loop
+from modules.avatar.making import replaced
 from modules.face.track import Track
 from modules.options import Option, resolve
 from modules.progress import Progress
@@ -59,16 +58,8 @@ class BuiltinEngine:
         resolve(self.info.options, options)
         loop = choose_loop(track)
         if not (_is_version(folder / person.MODEL, person.VERSION) or _is_version(folder / photo.MODEL, photo.VERSION)):
-            making = folder.with_name(folder.name + ".making")
-            shutil.rmtree(making, ignore_errors=True)
-            making.mkdir(parents=True)
-            try:
-                with threadpool_limits(1, "blas"):
-                    learn(footage, track, loop, making, self._ears, progress)
-                shutil.rmtree(folder, ignore_errors=True)
-                os.replace(making, folder)
-            finally:
-                shutil.rmtree(making, ignore_errors=True)
+            with replaced(folder) as making, threadpool_limits(1, "blas"):
+                learn(footage, track, loop, making, self._ears, progress)
         progress.at(1.0)
         return PreparedAvatar(self.info.id, folder, footage, track, loop)
 

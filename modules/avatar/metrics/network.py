@@ -6,23 +6,16 @@ Chung and Zisserman, "Out of time: automated lip sync in the wild" (2016), https
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
+from modules.devices.checkpoints import UNREADABLE, read
 from modules.errors import StudioError
 
 WIDTH, EMBEDDING = 512, 1024
 # Counters that checkpoints of PyTorch before 0.4.1 do not have; inference does not need them.
 _COUNTER = "num_batches_tracked"
-# What broken, half and foreign files make of loading.
-_UNREADABLE = (
-    *(OSError, EOFError, AttributeError, LookupError, RuntimeError, TypeError, ValueError),
-    *(pickle.UnpicklingError, zipfile.BadZipFile),
-)
 
 
 def _sound_step(given: int, made: int, kernel: int | tuple[int, int] = 3, padding: int = 1) -> list[nn.Module]:
@@ -96,10 +89,10 @@ class SyncNet(nn.Module):
 def load(path: Path) -> SyncNet:
     """The network with the weights in ``path``, ready for inference; StudioError('weights_broken') for a wrong file."""
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        weights = read(path)
         network = SyncNet()
         counters = {key: held for key, held in network.state_dict().items() if key.endswith(_COUNTER)}
         network.load_state_dict({**counters, **weights}, strict=True)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise StudioError("weights_broken", name="SyncNet", file=path.name) from error
     return network.eval().requires_grad_(False)

@@ -9,21 +9,18 @@ autoencoder is sd-vae-ft-mse, the ear whisper-tiny (Radford et al., 2022). Versi
 from __future__ import annotations
 
 import math
-import pickle
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from modules.devices.checkpoints import UNREADABLE, read
 from modules.errors import StudioError
 
 FACE_SIDE, LATENT_SIDE = 256, 32
@@ -68,12 +65,6 @@ WHISPER_FILES = ("model.safetensors", "pytorch_model.bin")
 
 # The autoencoder's attention as its file names it, and as diffusers does now.
 _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-# What broken, half and foreign files make of loading.
-_UNREADABLE = (
-    *(OSError, EOFError, AttributeError, KeyError, RuntimeError, TypeError, ValueError),
-    *(pickle.UnpicklingError, SafetensorError),
-)
-
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -136,23 +127,13 @@ def _load(
     """The network with the weights of the first of ``files`` that is there: in place, where the file allows it."""
     file = next((path for path in map(folder.joinpath, files) if path.is_file()), folder / files[0])
     try:
-        weights = renamed(_read(file))
+        weights = renamed(read(file))
         with torch.device("meta"):
             network = make()
         network.load_state_dict(weights, strict=True, assign=True)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise StudioError("weights_broken", name=name, file=file.name) from error
     return network.eval().requires_grad_(False)
-
-
-def _read(file: Path) -> Mapping[str, Tensor]:
-    if file.suffix == ".safetensors":
-        return load_file(file)
-    # Mapped, the tensors stay on the disk until they are moved; the format from before 2020 cannot be mapped.
-    weights: Mapping[str, Tensor] = torch.load(
-        file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
-    )
-    return weights
 
 
 def sinusoid(count: int = TOKENS, size: int = TOKEN_SIZE) -> Tensor:

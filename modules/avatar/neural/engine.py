@@ -6,8 +6,6 @@ streaming, silence, blending and the order of things are here.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -22,6 +20,7 @@ from modules.avatar.base import BaseLoop, FaceFrame, LipSyncEngineInfo, Prepared
 from modules.avatar.crops import Box, CropWriter
 from modules.avatar.listen import LIVE, STEADY, Window, windows
 from modules.avatar.loop import choose_loop
+from modules.avatar.making import replaced
 from modules.avatar.neural import regions, stored
 from modules.avatar.neural.stored import Stored
 from modules.avatar.silence import SAMPLE_RATE, gate, loudness, speaking
@@ -100,16 +99,8 @@ class NeuralEngine:
         key = {"version": VERSION, "size": self.info.face_size, "loop": [loop.start, loop.stop]}
         key |= {name: values[name] for name in sorted(self.prepared_by)}
         if not stored.is_made_with(folder, key):
-            making = folder.with_name(folder.name + ".making")
-            shutil.rmtree(making, ignore_errors=True)
-            making.mkdir(parents=True)
-            try:
+            with replaced(folder) as making:
                 self._store(footage, track, loop, making, key, values, progress)
-                self._take_over(folder, making)
-                shutil.rmtree(folder, ignore_errors=True)
-                os.replace(making, folder)
-            finally:
-                shutil.rmtree(making, ignore_errors=True)
         progress.at(1.0)
         return PreparedAvatar(self.info.id, folder, footage, track, loop)
 
@@ -168,9 +159,6 @@ class NeuralEngine:
                 yield from _fetched(*under_way.popleft())
         while under_way:
             yield from _fetched(*under_way.popleft())
-
-    def _take_over(self, old: Path, new: Path) -> None:
-        """Carry over what of the ``old`` preparation is no preparation (a trained network); nothing by default."""
 
     def _open(self, folder: Path) -> Stored:
         changed = (folder / stored.FILE).stat().st_mtime_ns if (folder / stored.FILE).exists() else 0

@@ -74,13 +74,8 @@ class Runner:
         if self._device.type == "cuda":
             self._up, self._down = torch.cuda.Stream(self._device), torch.cuda.Stream(self._device)
 
-    @property
-    def largest(self) -> int:
-        """Entries that fit one batch."""
-        return self._sizes[-1]
-
     def submit(self, *inputs: np.ndarray) -> Ticket:
-        """Begin a batch: each input (n, ...) with n at most ``largest``; all of one call share n."""
+        """Begin a batch: each input (n, ...) with n at most the largest size; all of one call share n."""
         count = len(inputs[0])
         if self._device.type != "cuda":
             with torch.inference_mode():

@@ -5,17 +5,16 @@ Hsu et al., "HuBERT: Self-Supervised Speech Representation Learning" (2021); fac
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import HubertConfig, HubertModel
 
 from modules.avatar.ultralight.features import LEAST, ROW_WIDTH, as_steps, hubert_cuts
+from modules.devices.checkpoints import UNREADABLE, read
 from modules.errors import StudioError
 from modules.progress import Progress
 
@@ -34,16 +33,6 @@ CONFIG = {
 TINY = 1e-7
 # The names of a weight norm before and since PyTorch 2.1.
 _RENAMED = {"weight_g": "parametrizations.weight.original0", "weight_v": "parametrizations.weight.original1"}
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    KeyError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    pickle.UnpicklingError,
-    SafetensorError,
-)
 
 
 def load(folder: Path, config: Mapping[str, object] = CONFIG) -> HubertModel:
@@ -51,8 +40,8 @@ def load(folder: Path, config: Mapping[str, object] = CONFIG) -> HubertModel:
     file = next((folder / name for name in FILES if (folder / name).is_file()), folder / FILES[0])
     try:
         model = HubertModel(HubertConfig(**config))
-        model.load_state_dict(_bare(_read(file)), strict=True)
-    except _UNREADABLE as error:
+        model.load_state_dict(_bare(read(file)), strict=True)
+    except UNREADABLE as error:
         raise StudioError("weights_broken", name="HuBERT", file=file.name) from error
     return model.eval().requires_grad_(False)
 
@@ -71,15 +60,6 @@ def rows(model: HubertModel, sound: np.ndarray, progress: Progress) -> np.ndarra
             heard.append(model(piece[None]).last_hidden_state[0].float().cpu().numpy())
     found = np.concatenate([*heard, np.zeros((1, model.config.hidden_size), np.float32)])
     return as_steps(found[:count])
-
-
-def _read(file: Path) -> Mapping[str, Tensor]:
-    if file.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(file)
-    read: Mapping[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
-    return read
 
 
 def _bare(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,7 +8,6 @@ The variants differ in how that window comes: HuBERT's rows, or wenet's.
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modules.avatar.ultralight.features import CROP_SIDE, MASK_BOTTOM, MASK_LEFT, MASK_RIGHT, MASK_TOP, RIM
+from modules.devices.checkpoints import UNREADABLE, read
 from modules.errors import StudioError
 
 Variant = Literal["hubert", "wenet"]
@@ -37,16 +37,6 @@ _LEVELS = (
 )
 # Of trainers that keep more than weights in a file.
 _WRAPPINGS = ("model", "state_dict", "net")
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    KeyError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    pickle.UnpicklingError,
-    SafetensorError,
-)
 
 
 class InvertedResidual(nn.Module):
@@ -244,13 +234,13 @@ def load(path: Path) -> Ultralight:
     StudioError('weights_broken') for a file that is half, foreign, or of the shapes of before June 2025.
     """
     try:
-        weights = plain_names(_read(path))
+        weights = plain_names(read(path))
         first = weights["audio_model.conv1.conv.0.weight"].shape[1]
         variant: Variant = "wenet" if first == SOUND_SHAPES["wenet"][0] else "hubert"
         with torch.device("meta"):
             network = Ultralight(variant)
         network.load_state_dict(weights, strict=True, assign=True)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise StudioError("weights_broken", name="Ultralight", file=path.name) from error
     return network.float().eval().requires_grad_(False)
 
@@ -281,12 +271,3 @@ def _older(key: str) -> str:
         if key.startswith(newer) and not key.startswith(older):
             return older + key.removeprefix(newer)
     return key
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    read: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return read

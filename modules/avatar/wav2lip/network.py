@@ -9,7 +9,6 @@ and gets the face's map of its own size after each stage.
 
 from __future__ import annotations
 
-import pickle
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,16 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from modules.avatar.neural.fold import fold_norms
+from modules.devices.checkpoints import UNREADABLE, read
 from modules.errors import StudioError
 
 Size = Literal[96, 256, 384]
 Stride = int | tuple[int, int]
-
-# What broken, half and foreign files make of loading.
-_UNREADABLE = (
-    *(OSError, EOFError, AttributeError, LookupError, RuntimeError, TypeError, ValueError),
-    *(pickle.UnpicklingError, zipfile.BadZipFile),
-)
 
 
 @dataclass(frozen=True)
@@ -256,7 +250,7 @@ def load(path: Path) -> Wav2Lip:
         with torch.device("meta"):
             network = Wav2Lip(which(weights))
         network.load_state_dict(weights, strict=True, assign=True)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise StudioError("weights_broken", name="Wav2Lip", file=path.name) from error
     return network.eval().requires_grad_(False)
 
@@ -265,8 +259,7 @@ def _read(path: Path) -> dict[str, Tensor]:
     if _is_torchscript(path):
         held = torch.jit.load(path, map_location="cpu").state_dict()
     else:
-        # Mapped, training state beside the weights stays on the disk; the format from before 2020 cannot be mapped.
-        held = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        held = read(path)
         held = held.get("state_dict", held)
     bare = {key.removeprefix("module."): tensor for key, tensor in held.items()}
     return {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in bare.items()}
