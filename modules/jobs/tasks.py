@@ -9,6 +9,7 @@ in ``<job>/output``.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import time
@@ -25,6 +26,7 @@ from modules import media, pipeline, provenance, script, weights
 from modules.avatar import library as avatars
 from modules.avatar import registry as lip_sync
 from modules.avatar.base import LipSyncEngine
+from modules.avatar.metrics import score
 from modules.avatar.preview import preview
 from modules.devices import MEMORY_FILE, Keeper, Need
 from modules.errors import StudioError
@@ -41,6 +43,8 @@ from modules.voice_clone.base import Reference, VoiceEngine
 
 SPEECH_RATE = 16000  # of the recogniser and of the voice activity detector
 
+log = logging.getLogger("tasks")
+SCORE_SHARE = 0.2  # of a render's progress: scoring its lips, where SyncNet is here
 PREPARE_SHARE = 0.1  # of a render's progress: making an avatar ready for an engine that it is new to
 PREVIEW = "preview.jpg"
 Result = TypeVar("Result")
@@ -220,7 +224,8 @@ def render(task: Task) -> dict[str, Any]:
     needed = pipeline.disk_needed(footage.width, footage.height, timeline.seconds)
     if needed > shutil.disk_usage(settings.data_dir).free:
         raise StudioError("disk_space_short", needed=needed // 1_000_000)
-    begun = share + PREPARE_SHARE
+    scores = not params.get("preview") and weights.state(settings.models_dir, score.WEIGHTS) == "ready"
+    begun, ended = share + PREPARE_SHARE, 1.0 - SCORE_SHARE if scores else 1.0
 
     def rendered(options: dict[str, Any]) -> pipeline.RenderResult:
         prepared = engine.prepare(
@@ -241,7 +246,7 @@ def render(task: Task) -> dict[str, Any]:
             task.id,
             task.work,
             task.output,
-            task.progress.part(begun, 1.0, "stage.render"),
+            task.progress.part(begun, ended, "stage.render"),
             settings.cpu_threads,
         )
         if whole:
@@ -257,7 +262,18 @@ def render(task: Task) -> dict[str, Any]:
         "seconds": result.seconds,
         "frames": result.frames,
         "listened": listened.to_result(timeline),
+        "sync": _scored(settings, result.video, task.progress.part(ended, 1.0, "stage.score")) if scores else None,
     }
+
+
+def _scored(settings: Settings, video: Path, progress: Progress) -> dict[str, float] | None:
+    """The published lip-sync scores of a finished video; a fault in scoring must not cost the video."""
+    try:
+        found = score.score_video(video, None, settings.models_dir, progress)
+    except StudioError as error:
+        log.warning("no lip-sync score: %s %s", error.code, error.values)
+        return None
+    return None if found is None else {"offset": found.offset, "lse_c": found.lse_c, "lse_d": found.lse_d}
 
 
 def preview_frame(task: Task) -> dict[str, Any]:

@@ -30,7 +30,17 @@ def result_html(page: Page, job: Job) -> str:
         for kind, ending in (("video", "mp4"), ("sound", "wav"), ("subtitles", "srt"))
         if kind in files
     ]
-    return f'<div class="fs-result">{html.video(files["video"])}{html.row(*downloads)}{listened_html(page, job)}</div>'
+    told = listened_html(page, job) + sync_html(page, result.get("sync"))
+    return f'<div class="fs-result">{html.video(files["video"])}{html.row(*downloads)}{told}</div>'
+
+
+def sync_html(page: Page, found: dict[str, float] | None) -> str:
+    """The lip-sync scores of a finished video, where SyncNet was here to give them."""
+    if found is None:
+        return ""
+    confidence, distance = f"{found['lse_c']:.1f}", f"{found['lse_d']:.1f}"
+    offset = round(found["offset"])
+    return html.note(page.t("ui.render.sync", confidence=confidence, distance=distance, frames=offset))
 
 
 class RenderTab:
