@@ -69,8 +69,12 @@ def main() -> None:
     # Gradio and the hub's client read these once, when they are imported.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_TEMP_DIR"] = str(settings.data_dir / "tmp")
-    os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+    from huggingface_hub import constants
+
+    # Of this process alone, not of the environment: the workers inherit that, and it is they who download.
+    constants.HF_HUB_OFFLINE = True
 
     from modules.jobs.studio import Studio
     from modules.ui import app

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-os.environ["HF_HUB_OFFLINE"] = "1"
+# As webui.py does: of this process alone, for the workers inherit the environment.
+constants.HF_HUB_OFFLINE = True
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from huggingface_hub import constants
 
 from modules import weights
 from modules.weights import catalogue, choice, search, store
@@ -79,6 +80,8 @@ def listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_FRESH_SECONDS", 0.0)
     for name in ("HF_TOKEN", "HF_ENDPOINT", "MODELSCOPE_DOMAIN", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
+    # Read once, by whichever test came first.
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "no token"))
 
 
