@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,8 +32,8 @@ from modules.speech.listen_back import Listener, Verdict
 from modules.voice_clone import careful
 from modules.voice_clone.base import EnrolledVoice, VoiceEngine
 
-# A segment is what a stopped render loses at most; it ends in a pause, where the mouth is at rest.
-SEGMENT_SECONDS = 6.0
+# What is one file while rendering, at most: an encoder's work, and what a stopped render loses of each encoder's.
+SEGMENT_FRAMES = 100
 # What is animated in one go, at most, and what is heard again before it, in frames: together they fit one window of
 # the built-in engine, which is dear to hear and joins seamlessly within.
 TAKE_FRAMES, LEAD_IN_FRAMES = 475, 25
@@ -208,43 +208,26 @@ def _kept(file: Path) -> Any:
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-@dataclass(frozen=True)
-class Segment:
-    """Frames [first, last) of the output, which are one file."""
+def takes(timeline: Timeline) -> list[range]:
+    """The frames of the timeline, cut in the middle of pauses, where the mouth is at rest.
 
-    number: int
-    first: int
-    last: int
-
-    @property
-    def file(self) -> str:
-        return f"{self.number:05d}.mp4"
-
-
-def segments(timeline: Timeline) -> list[Segment]:
-    """The whole timeline, cut in the middle of pauses about SEGMENT_SECONDS apart."""
-    frame = timeline.rate / FRAME_RATE
-    cuts = [0]
-    for before, after in zip(timeline.spoken, timeline.spoken[1:], strict=False):
-        middle = round((before.stop + after.start) / 2 / frame)
-        if middle - cuts[-1] >= SEGMENT_SECONDS * FRAME_RATE:
-            cuts.append(middle)
-    ends = [*cuts[1:], timeline.frames]
-    return [Segment(number, *span) for number, span in enumerate(zip(cuts, ends, strict=True))]
-
-
-def takes(cut: Sequence[Segment]) -> list[list[Segment]]:
-    """Segments that are animated in one go, at most TAKE_FRAMES long unless one segment is longer.
-
-    The same whether a render was stopped or not, so that it ends the same.
+    A take is at most TAKE_FRAMES long unless one utterance is longer; the same whether a render was stopped or not, so
+    that it ends the same.
     """
-    found: list[list[Segment]] = []
-    for segment in cut:
-        if found and segment.last - found[-1][0].first <= TAKE_FRAMES:
-            found[-1].append(segment)
-        else:
-            found.append([segment])
-    return found
+    frame = timeline.rate / FRAME_RATE
+    pauses = [round((a.stop + b.start) / 2 / frame) for a, b in pairwise(timeline.spoken)]
+    cuts = [0]
+    for pause, after in pairwise([*pauses, timeline.frames]):
+        if after - cuts[-1] > TAKE_FRAMES:
+            cuts.append(pause)
+    return [range(*span) for span in pairwise([*cuts, timeline.frames])]
+
+
+def segments(take: range) -> list[range]:
+    """A take in equal parts of at most SEGMENT_FRAMES, each of which becomes a file."""
+    count = -(-len(take) // SEGMENT_FRAMES)
+    cuts = [take.start + len(take) * number // count for number in range(count + 1)]
+    return [range(*span) for span in pairwise(cuts)]
 
 
 def disk_needed(width: int, height: int, seconds: float) -> int:
@@ -279,14 +262,15 @@ def render(
     output.mkdir(parents=True, exist_ok=True)
     files: list[Path] = []
     faces = progress.part(0.0, 1.0 - JOIN_SHARE)
-    with _bases(avatar, timeline.frames, work) as read:
-        for take in takes(segments(timeline)):
-            share = faces.part(take[0].first / timeline.frames, take[-1].last / timeline.frames)
-            missing = [segment for segment in take if not (parts / segment.file).exists()]
+    with _bases(avatar, timeline.frames, work) as read, media.Writers(threads) as writers:
+        for take in takes(timeline):
+            share = faces.part(take.start / timeline.frames, take.stop / timeline.frames)
+            cut = [(segment, parts / f"{segment.start:07d}.mp4") for segment in segments(take)]
+            missing = [segment for segment, file in cut if not file.exists()]
             if missing:
-                begin = missing[0].first
-                _render_take(timeline, take, begin, engine, avatar, read, options, label, parts, share, threads)
-            files += [parts / segment.file for segment in take]
+                wanted = [(segment, file) for segment, file in cut if segment.start >= missing[0].start]
+                _render_take(timeline, take, wanted, engine, avatar, read, options, label, writers, share, threads)
+            files += [file for _, file in cut]
             share.at(1.0)
     sound = output / "sound.wav"
     subtitles = output / "subtitles.srt"
@@ -313,21 +297,21 @@ def _bases(avatar: PreparedAvatar, frames: int, work: Path) -> Iterator[ReadOrde
 
 def _render_take(
     timeline: Timeline,
-    take: Sequence[Segment],
-    begin: int,
+    take: range,
+    wanted: Sequence[tuple[range, Path]],
     engine: LipSyncEngine,
     avatar: PreparedAvatar,
     read: ReadOrder,
     options: Mapping[str, Any],
     label: str | None,
-    parts: Path,
+    writers: media.Writers,
     progress: Progress,
     threads: int,
 ) -> None:
-    """Render the segments of a take from frame ``begin`` on; what comes before is heard, but not drawn."""
-    footage = avatar.footage
-    first, last = max(0, take[0].first - LEAD_IN_FRAMES), take[-1].last
-    # Decoding, the engine and the encoder run side by side; each hands over a few frames at a time.
+    """Render the last segments of a take, which are ``wanted``; what comes before is heard, but not drawn."""
+    footage, begin = avatar.footage, wanted[0][0].start
+    first, last = max(0, take.start - LEAD_IN_FRAMES), take.stop
+    # Decoding, the engine and the encoders run side by side; each hands over a few frames at a time.
     bases = media.prefetch(read([avatar.loop.frame(n) for n in range(begin, last)]), 4)
     speech = _sound_of(timeline, first, last)
     faces = media.prefetch(engine.animate(avatar, speech, options, first, begin - first), 4)
@@ -342,23 +326,19 @@ def _render_take(
         return frame
 
     frames = media.mapped(finish, enumerate(zip(bases, faces, strict=True), start=begin), threads)
-    finished = enumerate(frames, start=begin)
-    with media.Writers(threads) as writers:
-        for segment in take:
-            if segment.last <= begin:
-                continue
-            writers.begin(
-                partial(
-                    media.VideoWriter,
-                    *(parts / segment.file, footage.width, footage.height, footage.color),
-                    threads=writers.threads_each,
-                    max_bitrate=max_bitrate,
-                )
+    for segment, file in wanted:
+        writers.begin(
+            partial(
+                media.VideoWriter,
+                *(file, footage.width, footage.height, footage.color),
+                threads=writers.threads_each,
+                max_bitrate=max_bitrate,
             )
-            for number, frame in islice(finished, segment.last - max(segment.first, begin)):
-                writers.write(frame)
-                progress.at((number + 1 - take[0].first) / (last - take[0].first))
-    next(finished, None)  # the engine, too, must have come to its end
+        )
+        for number, frame in zip(segment, islice(frames, len(segment)), strict=True):
+            writers.write(frame)
+            progress.at((number + 1 - take.start) / len(take))
+    next(frames, None)  # the engine, too, must have come to its end
 
 
 def _sound_of(timeline: Timeline, first: int, last: int) -> Iterator[AudioChunk]:

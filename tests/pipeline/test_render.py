@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -59,7 +58,7 @@ def levels(video: Path) -> list[float]:
 
 def test_picture_and_sound_are_exact_to_the_last_frame(tmp_path: Path, avatar: PreparedAvatar) -> None:
     timeline = spoken(tmp_path / "work", FakeVoice())
-    assert len(pipeline.segments(timeline)) >= 3
+    assert sum(len(pipeline.segments(take)) for take in pipeline.takes(timeline)) >= 3
     result = rendered(tmp_path / "work", tmp_path / "out", avatar, timeline, FakeLips())
     found = levels(result.video)
     sound = media.read_sound(result.video, RATE)
@@ -75,34 +74,41 @@ def test_picture_and_sound_are_exact_to_the_last_frame(tmp_path: Path, avatar: P
     assert wrong == []
 
 
-def test_segments_cover_all_frames_and_are_cut_in_silence(tmp_path: Path) -> None:
+def test_takes_are_cut_in_silence_and_segments_cover_them(tmp_path: Path) -> None:
     timeline = spoken(tmp_path / "work", FakeVoice())
-    cuts = pipeline.segments(timeline)
-    assert cuts[0].first == 0 and cuts[-1].last == timeline.frames
-    assert all(a.last == b.first for a, b in pairwise(cuts))
-    together = pipeline.takes(cuts)
-    assert [segment for take in together for segment in take] == cuts
-    assert len(together) < len(cuts)
-    assert all(take[-1].last - take[0].first <= pipeline.TAKE_FRAMES or len(take) == 1 for take in together)
+    takes = pipeline.takes(timeline)
+    assert len(takes) > 1
+    assert [number for take in takes for number in take] == list(range(timeline.frames))
+    assert all(len(take) <= pipeline.TAKE_FRAMES for take in takes)
     sound = media.read_wav(timeline.sound).samples
-    for cut in cuts[:-1]:
-        end = cut.last * RATE // FRAME_RATE
+    for take in takes[:-1]:
+        end = take.stop * RATE // FRAME_RATE
         assert np.abs(sound[end - 480 : end + 480]).max() == 0
+    for take in takes:
+        cut = pipeline.segments(take)
+        assert [number for segment in cut for number in segment] == list(take)
+        assert max(map(len, cut)) <= pipeline.SEGMENT_FRAMES and max(map(len, cut)) - min(map(len, cut)) <= 1
+
+
+def test_one_long_utterance_is_one_take(tmp_path: Path) -> None:
+    pieces = (pipeline.Spoken("a", 0, 30 * RATE), pipeline.Spoken("b", 31 * RATE, 32 * RATE))
+    timeline = pipeline.Timeline(tmp_path / "none.wav", RATE, 800, pieces)
+    assert pipeline.takes(timeline) == [range(762), range(762, 800)]
 
 
 def test_a_stopped_render_goes_on_and_ends_as_one_that_never_stopped(tmp_path: Path, avatar: PreparedAvatar) -> None:
     whole = rendered(tmp_path / "a", tmp_path / "out_a", avatar, spoken(tmp_path / "a", FakeVoice()), FakeLips())
     timeline = spoken(tmp_path / "b", FakeVoice())
-    second_segment = pipeline.segments(timeline)[1]
+    second_segment = pipeline.segments(pipeline.takes(timeline)[0])[1]
     with pytest.raises(RuntimeError, match="power"):
-        rendered(tmp_path / "b", tmp_path / "out_b", avatar, timeline, FakeLips(fail_at=second_segment.first + 5))
+        rendered(tmp_path / "b", tmp_path / "out_b", avatar, timeline, FakeLips(fail_at=second_segment.start + 5))
     assert not (tmp_path / "out_b" / "video.mp4").exists()
     voice, lips = FakeVoice(), FakeLips()
     resumed = rendered(tmp_path / "b", tmp_path / "out_b", avatar, spoken(tmp_path / "b", voice), lips)
     assert voice.spoken == []  # nothing is spoken twice
-    assert min(lips.animated) == second_segment.first  # nor rendered twice
+    assert min(lips.animated) == second_segment.start  # nor rendered twice
     # What lies before is told again, so that the mouth goes on where it was.
-    assert lips.phones[0].start < second_segment.first / FRAME_RATE - 1
+    assert lips.phones[0].start < second_segment.start / FRAME_RATE - 1
     assert resumed.frames == whole.frames
     assert levels(resumed.video) == levels(whole.video)
     assert [p for p in (tmp_path / "b").rglob("*") if p.suffix == ".part"] == []
