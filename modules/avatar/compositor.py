@@ -25,14 +25,12 @@ def paste(frame: I420, face: FaceFrame) -> I420:
     patch = planes(to_i420(np.ascontiguousarray(face.patch)))
     mask = np.full((height, width), 255, np.uint8) if face.mask is None else face.mask
     # A chroma sample covers 2 x 2 pixels; it changes as far as they do on the whole.
-    quarter = mask.reshape(height // 2, 2, width // 2, 2).astype(np.uint16).sum((1, 3))
-    shares = (mask.astype(np.int32), quarter.astype(np.int32), quarter.astype(np.int32))
-    steps, wholes = (1, 2, 2), (255, 1020, 1020)
-    for target, source, share, step, full in zip(planes(frame), patch, shares, steps, wholes, strict=True):
+    quarter = cv2.resize(mask, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+    for target, source, shown, step in zip(planes(frame), patch, (mask, quarter, quarter), (1, 2, 2), strict=True):
         top, left = face.top // step, face.left // step
         part = target[top : top + height // step, left : left + width // step]
-        change = (source.astype(np.int32) - part) * share
-        part += ((2 * change + full) // (2 * full)).astype(np.uint8)
+        share = shown.astype(np.uint16)  # 16 bits hold 255 * 255 + 127, and take half the time of 32
+        part[:] = (part * (255 - share) + source * share + 127) // 255
     return frame
 
 

@@ -41,16 +41,10 @@ def read_frames(footage: Footage, start: int = 0, stop: int | None = None) -> It
         begin = timeline(footage.path).start
         source = _timed_from(container, stream, begin, start / FRAME_RATE)
         shape: Shape | None = None
-        latest: av.VideoFrame | None = None
-        picture: I420 | None = None
         for frame in _steady(source, start, stop):
-            if frame is not latest:
-                shape = shape or shape_of(frame, stream)
-                latest, picture = frame, upright(footage.path, frame, shape)
-                yield picture.copy()
-            elif picture is not None:
-                yield picture.copy()
-        if latest is None:
+            shape = shape or shape_of(frame, stream)
+            yield upright(footage.path, frame, shape)
+        if shape is None:
             raise StudioError("media_unreadable", name=footage.path.name)
 
 

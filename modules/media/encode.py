@@ -66,7 +66,8 @@ class VideoWriter:
 
     def write(self, i420: I420) -> None:
         """Append one picture of the writer's size."""
-        frame = VideoFrame.from_ndarray(i420, format="yuv420p")
+        # Not copied here: the encoder does it, without Python's lock.
+        frame = VideoFrame.from_numpy_buffer(i420, format="yuv420p")
         frame.pts, frame.time_base = self.frame_count, TICK
         with disk_errors(self.path):
             self._container.mux(self._stream.encode(frame))

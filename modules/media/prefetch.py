@@ -11,6 +11,8 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
+# More than so many hinder each other on Python's lock.
+MOST_THREADS = 4
 _WAIT = 0.1  # seconds between looks at whether the reader has gone
 
 
@@ -70,6 +72,7 @@ def prefetch(iterator: Iterator[Item], size: int) -> Generator[Item, None, None]
 def mapped(make: Callable[[Item], Made], items: Iterable[Item], threads: int) -> Generator[Made, None, None]:
     """``make`` of each item, in order, computed in several threads and only a little ahead."""
     early: deque[Future[Made]] = deque()
+    threads = min(threads, MOST_THREADS)
     with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:

@@ -70,4 +70,4 @@ def match_colour(drawn: np.ndarray, crop: np.ndarray, mask: np.ndarray) -> np.nd
     offset = np.asarray(cv2.GaussianBlur((old - new) * weight[:, :, None], (0, 0), COLOUR_SIGMA), np.float32)
     offset /= total[:, :, None]
     size = drawn.shape[1], drawn.shape[0]
-    return np.asarray(np.clip(drawn + cv2.resize(offset, size, interpolation=cv2.INTER_LINEAR), 0, 255), np.uint8)
+    return np.asarray(cv2.add(drawn, cv2.resize(offset, size, interpolation=cv2.INTER_LINEAR), dtype=cv2.CV_8U))

@@ -132,7 +132,8 @@ class _Recorded:
             torch.zeros_like(self._output),
             torch.zeros(self._output.shape, dtype=self._output.dtype, pin_memory=True),
             torch.cuda.Event(),
-            torch.cuda.Event(),
+            # Who waits for a result sleeps: turning in circles would take a core from the encoders.
+            torch.cuda.Event(blocking=True),
         )
 
     def submit(self, inputs: Sequence[np.ndarray], up: torch.cuda.Stream, down: torch.cuda.Stream) -> Ticket:
