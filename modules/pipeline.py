@@ -33,7 +33,7 @@ from modules.voice_clone import careful
 from modules.voice_clone.base import EnrolledVoice, VoiceEngine
 
 # What is one file while rendering, at most: an encoder's work, and what a stopped render loses of each encoder's.
-SEGMENT_FRAMES = 100
+SEGMENT_FRAMES = 60
 # What is animated in one go, at most, and what is heard again before it, in frames: together they fit one window of
 # the built-in engine, which is dear to hear and joins seamlessly within.
 TAKE_FRAMES, LEAD_IN_FRAMES = 475, 25

@@ -13,6 +13,13 @@ import psutil
 from modules.jobs.store import LANES, JobStore, Lane
 from modules.settings import ROOT, Settings
 
+# Many threads take and give back pictures; glibc keeps what each has freed (twice the memory in the end) unless there
+# are few arenas, and everything as large as a picture is mapped by itself.
+WORKER_ENVIRONMENT = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": "1000000",
+    "MALLOC_TRIM_THRESHOLD_": "64000000",
+}
 LOOK_SECONDS = 0.2
 # The worker notices a cancel itself at its next progress report; after this long it is inside
 # one long native call, and killing the process is the only way to stop that.
@@ -104,7 +111,6 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # Few arenas: many threads take and give back pictures, and glibc keeps what each has freed.
-                env={**os.environ, "MALLOC_ARENA_MAX": "2"},
+                env={**os.environ, **WORKER_ENVIRONMENT},
                 start_new_session=True,
             )

@@ -18,7 +18,7 @@ from modules.media.frames import I420
 
 MOST_AT_ONCE, THREADS_EACH = 4, 4
 # Pictures that may wait for an encoder. Where there are several, one must wait until the next ones have work, too.
-AHEAD_ALONE, AHEAD = 4, 75
+AHEAD_ALONE, AHEAD = 4, 45
 WAIT_SECONDS = 0.1
 
 

@@ -149,7 +149,9 @@ def _made_up(shapes: Sequence[tuple[Sequence[int], str]], device: torch.device) 
 
 
 def _compile(order: dict[str, Any]) -> None:
-    """In the child: make the network as the engine has it, and run it compiled."""
+    """In the child: make the network as the engine has it, and run it compiled; behind all that people wait for."""
+    if hasattr(os, "nice"):
+        os.nice(10)
     place, function = order["maker"].split(":")
     network = getattr(importlib.import_module(place), function)(*order["arguments"])
     device = torch.device(order["device"])

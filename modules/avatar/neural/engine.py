@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -154,7 +155,8 @@ class NeuralEngine:
         for batch in batches:
             places = batch.bases - kept.start
             crops = np.stack([kept.crops[place].pixels for place in places.tolist()])
-            under_way.append((batch, crops, runner.submit(self._see(kept, places, crops), batch.features)))
+            ticket = runner.submit(self._see(kept, places, crops), batch.features, room=batch.room)
+            under_way.append((batch, crops, ticket))
             if len(under_way) > 1:
                 yield from _fetched(*under_way.popleft())
         while under_way:
@@ -210,14 +212,20 @@ class NeuralEngine:
             number, count = window.first + start, min(largest, window.count - start)
             if number + count > heard:
                 bases = np.array([loop.frame(first + number + place) for place in range(count)])
-                yield _Batch(bases, features[start : start + count], max(0, heard - number))
+                yield _Batch(bases, features[start : start + count], max(0, heard - number), largest)
 
 
+@dataclass(frozen=True)
 class _Batch:
-    """bases (B,) frames of the footage; features (B, ...); skipped: so many of the first are not asked for."""
+    """bases (B,) frames of the footage; features (B, ...).
 
-    def __init__(self, bases: np.ndarray, features: np.ndarray, skipped: int) -> None:
-        self.bases, self.features, self.skipped = bases, features, skipped
+    skipped: so many of the first are not asked for; room: how many a batch usually has.
+    """
+
+    bases: np.ndarray
+    features: np.ndarray
+    skipped: int
+    room: int
 
 
 def _fetched(batch: _Batch, crops: np.ndarray, ticket: Ticket) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:

@@ -74,14 +74,17 @@ class Runner:
         if self._device.type == "cuda":
             self._up, self._down = torch.cuda.Stream(self._device), torch.cuda.Stream(self._device)
 
-    def submit(self, *inputs: np.ndarray) -> Ticket:
-        """Begin a batch: each input (n, ...) with n at most the largest size; all of one call share n."""
+    def submit(self, *inputs: np.ndarray, room: int = 1) -> Ticket:
+        """Begin a batch: each input (n, ...) with n at most the largest size; all of one call share n.
+
+        room: the size that batches usually have, so that a last and smaller one needs no graph of its own.
+        """
         count = len(inputs[0])
         if self._device.type != "cuda":
             with torch.inference_mode():
                 given = [torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for array in inputs]
                 return Ticket(self._module(*given).cpu(), count, None)
-        size = next(size for size in self._sizes if size >= count)
+        size = next(size for size in self._sizes if size >= max(count, room))
         if size not in self._recorded:
             self._recorded[size] = _Recorded(self._module, self._device, size, inputs)
             if self._recipe is not None:
