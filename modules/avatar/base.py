@@ -22,7 +22,8 @@ class LipSyncEngineInfo:
     """What an engine is and needs; the UI, the API and the memory planner are drawn from it.
 
     memory_mb, gpu_memory_mb: what it takes at work of main memory and, where there is one, of a card's, in 10^6 bytes;
-    the planner corrects them by what it measures.
+    the planner corrects them by what it measures. light: quick enough without a card. trained: files that a training
+    on the avatar's own footage leaves in the engine's folder, without which the engine cannot be used.
     """
 
     id: str
@@ -36,6 +37,8 @@ class LipSyncEngineInfo:
     weights: tuple[str, ...] = ()
     options: tuple[Option, ...] = field(default=())
     gpu_memory_mb: int = 0
+    light: bool = False
+    trained: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from modules.avatar.base import LipSyncEngine, LipSyncEngineInfo
 from modules.avatar.builtin.engine import BuiltinEngine
 from modules.avatar.musetalk.engine import MuseTalk10Engine, MuseTalk15Engine
+from modules.avatar.ultralight.engine import UltralightEngine
 from modules.avatar.wav2lip.engine import Wav2Lip96Engine, Wav2Lip256Engine, Wav2Lip384Engine
 from modules.errors import StudioError
 
@@ -18,6 +19,7 @@ _ENGINES: dict[str, Callable[[Path, int], LipSyncEngine]] = {}
 _INFOS: dict[str, LipSyncEngineInfo] = {}
 for _engine in (
     BuiltinEngine,
+    UltralightEngine,
     MuseTalk15Engine,
     MuseTalk10Engine,
     Wav2Lip384Engine,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,6 @@ from modules.weights.catalogue import Commercial
 Kind = Literal["lips", "voice", "score"]
 SCORE = "syncnet"  # the weights that only score lips
 WORST: tuple[Commercial, ...] = ("no", "unknown", "yes")
-# Engines that are trained for each avatar, and the file in the avatar's folder that such a training leaves.
-TRAINED = {"ultralight": "ultralight.safetensors"}
 
 
 @dataclass(frozen=True)
@@ -141,12 +140,21 @@ def only_of(card: EngineCard, all_cards: Iterable[EngineCard]) -> list[WeightsCa
 
 def trained(avatar: Avatar, engine: str) -> bool:
     """Whether an engine can be used with an avatar as far as training goes."""
-    return engine not in TRAINED or (avatar.engine_folder(engine) / TRAINED[engine]).is_file()
+    folder = avatar.engine_folder(engine)
+    return all((folder / name).is_file() for name in lip_sync.info(engine).trained)
+
+
+def lend_training(avatar: Avatar, info: LipSyncEngineInfo, folder: Path) -> None:
+    """Copy what a training has left for an engine into ``folder``, to prepare the avatar there."""
+    for name in info.trained:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(avatar.engine_folder(info.id) / name, folder / name)
 
 
 def prepared_with(avatar: Avatar, engine: str) -> dict[str, Any] | None:
     """The values of options, among others, that an avatar was last prepared with; None if it never was."""
-    file: Path = avatar.engine_folder(engine) / stored.FILE
+    folder = avatar.engine_folder(engine)
+    file: Path = (folder / stored.BESIDE_TRAINING if lip_sync.info(engine).trained else folder) / stored.FILE
     try:
         with np.load(file, allow_pickle=False) as data:
             key = json.loads(str(data["key"]))

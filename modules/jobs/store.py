@@ -28,7 +28,7 @@ DOWNLOADS = ("fetch_weights", "verify_weights", "import_weights")  # kinds of th
 # A job that kills its worker this often without getting any further is given up.
 MAX_FRUITLESS_ATTEMPTS = 6
 # Short jobs that somebody waits for at the page go before long renders.
-PRIORITY = {"render": 2, "prepare_avatar": 1, "clone_voice": 1}
+PRIORITY = {"train_avatar": 3, "render": 2, "prepare_avatar": 1, "clone_voice": 1}
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -240,12 +240,12 @@ class JobStore:
             (time.time(), job_id),
         )
 
-    def running(self, lane: Lane | None = None) -> list[tuple[str, float | None]]:
-        """Ids of running jobs of a lane, with the time their cancel was asked for."""
+    def running(self, lane: Lane | None = None) -> list[tuple[str, str, float | None]]:
+        """Ids and kinds of running jobs of a lane, with the time their cancel was asked for."""
         rows = self._connection().execute(
-            f"SELECT id, cancel_asked FROM jobs WHERE state = 'running' AND {_in_lane(lane)}"
+            f"SELECT id, kind, cancel_asked FROM jobs WHERE state = 'running' AND {_in_lane(lane)}"
         )
-        return [(row["id"], row["cancel_asked"]) for row in rows]
+        return [(row["id"], row["kind"], row["cancel_asked"]) for row in rows]
 
     def resume(self, job_id: str) -> None:
         """Queue a cancelled or failed job again; finished parts in its folder are used."""

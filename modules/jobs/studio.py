@@ -15,7 +15,7 @@ from modules.avatar.library import AvatarLibrary
 from modules.devices import MEMORY_FILE, Machine, machine_facts
 from modules.devices.measured import Measured
 from modules.errors import StudioError
-from modules.jobs import cards, engines, speeds, uploads
+from modules.jobs import cards, engines, lessons, speeds, uploads
 from modules.jobs.engines import EngineCard
 from modules.jobs.store import Job, JobStore
 from modules.jobs.supervisor import Supervisor
@@ -34,6 +34,7 @@ REQUIRED: dict[str, frozenset[str]] = {
     "speak": frozenset({"voice", "text"}),
     "render": frozenset({"avatar", "voice", "script"}),
     "preview_frame": frozenset({"avatar", "engine"}),
+    "train_avatar": frozenset({"avatar"}),
     "fetch_weights": frozenset({"entry"}),
     "verify_weights": frozenset({"entry"}),
     "import_weights": frozenset(),
@@ -46,11 +47,13 @@ OPTIONAL: dict[str, frozenset[str]] = {
     "speak": frozenset({"speed"}),
     "render": frozenset({"speed", "preview", "label", "label_language", "options", "engine"}),
     "preview_frame": frozenset({"options"}),
+    "train_avatar": frozenset({"minutes"}),
     "fetch_weights": frozenset(),
     "verify_weights": frozenset(),
     "import_weights": frozenset({"upload", "folder", "name"}),
 }
 MAX_TITLE = 60
+ACTIVE = ("queued", "running")
 # A running job is let go of within a second; without a supervisor nobody does it.
 DELETE_PATIENCE = 5.0
 
@@ -110,6 +113,12 @@ class Studio:
         if kind in ("render", "preview_frame"):
             engine = lip_sync.info(params.get("engine", lip_sync.DEFAULT))
             resolve(engine.options, params.get("options", {}))
+            if not engines.trained(self.avatars.get(params["avatar"]), engine.id):
+                raise StudioError("engine_not_trained", name=engine.title)
+        if kind == "train_avatar":
+            avatar = self.avatars.get(params["avatar"])
+            title = avatar.name
+            lessons.check_training(avatar, params.get("minutes"))
         if kind == "render" and not params.get("preview"):
             self._check_disk(params["avatar"], self.estimate(params["script"], params.get("speed", 1.0))["seconds"])
         return self.store.add(kind, " ".join(title.split())[:MAX_TITLE], params)
@@ -155,6 +164,27 @@ class Studio:
         """All engines with their weights as they are now; as quick as ``weights``."""
         data_dir = self.settings.data_dir
         return engines.engine_cards(self.weights(), speeds.known(data_dir), Measured(data_dir / MEMORY_FILE))
+
+    def train(self, avatar: str, minutes: float) -> str:
+        """Begin or go on to train an avatar's own model; gives the job, which is the one under way if there is one."""
+        under_way = self.training(avatar)
+        return under_way.id if under_way else self.submit("train_avatar", avatar=avatar, minutes=minutes)
+
+    def training(self, avatar: str) -> Job | None:
+        """The training of an avatar that is under way."""
+        found = self.store.newest(kinds=["train_avatar"])
+        return next((job for job in found if job.params["avatar"] == avatar and job.state in ACTIVE), None)
+
+    def lesson(self, job_id: str) -> lessons.Lesson | None:
+        """What a training job shows of itself, while it runs and afterwards; None before its first step."""
+        return lessons.lesson(self.folder(job_id) / "output")
+
+    def forget_training(self, avatar: str) -> None:
+        """Remove an avatar's own model, so that the next training begins anew; a training under way is stopped."""
+        under_way = self.training(avatar)
+        if under_way:
+            self._stop_job(under_way.id)
+        shutil.rmtree(self.avatars.get(avatar).engine_folder(lessons.PERSONAL), ignore_errors=True)
 
     def machine(self) -> Machine | None:
         """What this machine can compute on; None for the seconds in which that is being found out."""

@@ -24,6 +24,8 @@ LOOK_SECONDS = 0.2
 # The worker notices a cancel itself at its next progress report; after this long it is inside
 # one long native call, and killing the process is the only way to stop that.
 GRACE_SECONDS = 0.5
+# A training ends its step (seconds without a card) and writes down what it has reached.
+LONGER_GRACE = {"train_avatar": 15.0}
 # Loading torch or an engine may hold Python's lock for a while; a dead process is seen by its pid.
 SILENT_SECONDS = 120.0
 
@@ -91,8 +93,8 @@ class Supervisor:
         return process
 
     def _enforce_cancel(self, lane: Lane, worker: psutil.Process) -> None:
-        for job_id, asked in self._store.running(lane):
-            if asked is not None and time.time() - asked > GRACE_SECONDS:
+        for job_id, kind, asked in self._store.running(lane):
+            if asked is not None and time.time() - asked > LONGER_GRACE.get(kind, GRACE_SECONDS):
                 kill_tree(worker)
                 self._store.cancelled(job_id)
 

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from modules import media, pipeline, provenance, script, weights
+from modules import devices, media, pipeline, provenance, script, weights
 from modules.avatar import library as avatars
 from modules.avatar import registry as lip_sync
 from modules.avatar.base import LipSyncEngine
@@ -32,7 +32,7 @@ from modules.devices import MEMORY_FILE, Keeper, Need
 from modules.errors import StudioError
 from modules.face import check
 from modules.face.track import Person, Track, track_footage
-from modules.jobs import listened, speeds, uploads
+from modules.jobs import engines, lessons, listened, speeds, uploads
 from modules.progress import Progress
 from modules.settings import Settings
 from modules.speech import extract
@@ -283,6 +283,8 @@ def preview_frame(task: Task) -> dict[str, Any]:
     engine = _lips(params["engine"], settings)
     weights.ensure(settings.models_dir, engine.info.weights, task.progress.part(0.0, 0.3))
 
+    engines.lend_training(avatar, engine.info, task.work / "frame")
+
     def shown(options: dict[str, Any]) -> np.ndarray:
         share = task.progress.part(0.3, 1.0, "stage.prepare")
         return preview(engine, media.probe(avatar.footage), avatar.track(), options, task.work / "frame", share)
@@ -290,6 +292,39 @@ def preview_frame(task: Task) -> dict[str, Any]:
     with _measuring(settings, "lips", engine):
         _write_picture(task.output / PREVIEW, _in_batches(settings, engine, params.get("options", {}), shown))
     return {"picture": PREVIEW}
+
+
+def train_avatar(task: Task) -> dict[str, Any]:
+    """Train an avatar's own model on its footage, or go on with it; what it shows of itself is in ``lesson``'s file."""
+    from modules.avatar.ultralight import personal  # torch: not for those who only render
+
+    params, settings = task.params, task.settings
+    avatar = avatars.AvatarLibrary(settings.data_dir).get(params["avatar"])
+    lessons.check_training(avatar, params.get("minutes"))
+    info = lip_sync.info(lessons.PERSONAL)
+    on_card = devices.choose("auto").kind == "cuda"
+    usual = lessons.CARD_MINUTES if on_card else lessons.PROCESSOR_MINUTES
+    name, need = "training", Need(personal.MEMORY_MB, personal.GPU_MEMORY_MB if on_card else 0)
+    keeper = _keeper(settings.data_dir)
+    trainer = keeper.get(name, need, partial(personal.Trainer, settings.models_dir, settings.cpu_threads))
+    weights.ensure(settings.models_dir, info.weights, task.progress.part(0.0, 0.01))
+    folder = avatar.engine_folder(info.id)
+
+    def tried(batch: int) -> Any:
+        return trainer.train(
+            media.probe(avatar.footage),
+            avatar.track(),
+            folder,
+            task.work,
+            60 * float(params.get("minutes", usual)),
+            batch,
+            task.progress.part(0.01, 1.0),
+            lambda picture, step: lessons.show_lesson(task.output, folder, picture, step),
+        )
+
+    with keeper.measuring(name):
+        reached = keeper.retrying(name, tried, personal.usual_batch(on_card))
+    return {"avatar": avatar.id, "engine": info.id, "steps": reached.step, "seconds": reached.seconds}
 
 
 def _in_batches(
@@ -384,5 +419,6 @@ KINDS: dict[str, Callable[[Task], dict[str, Any]]] = {
     "clone_voice": clone_voice,
     "speak": speak,
     "preview_frame": preview_frame,
+    "train_avatar": train_avatar,
     "render": render,
 }

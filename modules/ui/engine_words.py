@@ -62,7 +62,8 @@ def speed(page: Page, card: EngineCard, machine: Machine | None) -> str:
         return page.t("ui.models.speed.looking")
     found = usable_card(machine)
     if found is None:
-        return page.t("ui.models.speed.needs_card")
+        light = isinstance(info, LipSyncEngineInfo) and info.light
+        return page.t("ui.models.speed.processor" if light else "ui.models.speed.needs_card")
     if isinstance(info, LipSyncEngineInfo) and not fits(info, found):
         return page.t("ui.models.speed.card_small", card=found.name)
     return page.t("ui.models.speed.card", card=found.name)

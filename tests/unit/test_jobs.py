@@ -130,7 +130,7 @@ def test_downloads_have_a_lane_of_their_own(store: JobStore) -> None:
     assert store.waiting("work") and store.waiting("download")
     claimed = [store.claim("download") for _ in range(3)]
     assert [job.id if job else None for job in claimed] == [fetch, verify, None]
-    assert [name for name, _ in store.running("download")] == [fetch, verify] and store.running("work") == []
+    assert [name for name, _, _ in store.running("download")] == [fetch, verify] and store.running("work") == []
     work = store.claim("work")
     assert work is not None and work.id == render
     store.recover("download")  # a dead download worker takes nothing of the other lane along

@@ -12,10 +12,11 @@ import numpy as np
 from modules import weights
 from modules.avatar.base import LipSyncEngineInfo
 from modules.avatar.crops import CropStore
+from modules.avatar.listen import Window
 from modules.avatar.musetalk import features
 from modules.avatar.musetalk.features import Mode, Version
 from modules.avatar.neural import regions
-from modules.avatar.neural.engine import LIVE_OPTION, NeuralEngine, batch_option
+from modules.avatar.neural.engine import LIVE_OPTION, NeuralEngine, batch_option, gated
 from modules.avatar.neural.stored import Stored
 from modules.options import Option
 from modules.progress import Progress
@@ -53,10 +54,11 @@ class _MuseTalkEngine(NeuralEngine):
     def _boxes(self, landmarks: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
         return features.boxes(landmarks, self.version, options)
 
-    def _hear(self, sound: np.ndarray, before: int, count: int, options: Mapping[str, Any]) -> np.ndarray:
+    def _hear(self, folder: Path, window: Window, options: Mapping[str, Any]) -> np.ndarray:
+        sound = gated(window)
         mels = features.log_mel(sound)
         states = np.concatenate([self._listening().submit(mels[n : n + 1]).result() for n in range(len(mels))])
-        return features.hear(features.joined(states, len(sound)), before, count)
+        return features.hear(features.joined(states, len(sound)), window.before, window.count)
 
     def _load(self, device: Device, sizes: Sequence[int]) -> Runner:
         from modules.avatar.musetalk.network import Faces, load_generator, load_vae

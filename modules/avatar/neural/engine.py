@@ -66,13 +66,20 @@ class NeuralEngine:
         """(N, 4) left, top, right, bottom of the network's crop for (N, 478, 3) landmarks, in pixels."""
         raise NotImplementedError
 
-    def _hear(self, sound: np.ndarray, before: int, count: int, options: Mapping[str, Any]) -> np.ndarray:
-        """(count, ...) what the network hears for each of ``count`` frames of 16 kHz ``sound``, after ``before``."""
+    def _hear(self, folder: Path, window: Window, options: Mapping[str, Any]) -> np.ndarray:
+        """(count, ...) what the network hears for each of the window's ``count`` frames.
+
+        folder: the opened avatar's preparation.
+        """
         raise NotImplementedError
 
     def _load(self, device: Device, sizes: Sequence[int]) -> Runner:
         """The network on ``device``: it takes what ``_see`` and ``_hear`` give, and gives (B, S, S, 3) uint8 BGR."""
         raise NotImplementedError
+
+    def _largest(self, options: Mapping[str, Any]) -> int:
+        """How many faces are drawn at a time."""
+        return int(options["batch"])
 
     def _see(self, kept: Stored, places: np.ndarray, crops: np.ndarray) -> np.ndarray:
         """(B, ...) what the network sees of the loop's frames ``places`` (B,), whose crops are (B, S, S, 3)."""
@@ -96,7 +103,7 @@ class NeuralEngine:
         """See base.LipSyncEngine; StudioError where no frame shows the face or the weights cannot be used."""
         values = resolve(self.info.options, options)
         loop = choose_loop(track)
-        self._network()
+        self._network(folder)
         key = {"version": VERSION, "size": self.info.face_size, "loop": [loop.start, loop.stop]}
         key |= {name: values[name] for name in sorted(self.prepared_by)}
         if not stored.is_made_with(folder, key):
@@ -115,13 +122,13 @@ class NeuralEngine:
     ) -> Iterator[FaceFrame]:
         """See base.LipSyncEngine; sound is taken in windows, so memory does not grow with its length."""
         values = resolve(self.info.options, options)
-        runner, kept = self._network(), self._open(avatar.folder)
+        runner, kept = self._network(avatar.folder), self._open(avatar.folder)
 
         def draw(generated: tuple[int, np.ndarray, np.ndarray]) -> FaceFrame:
             return _draw(avatar, kept, *generated)
 
         for window in windows(speech, LIVE if values["live"] else STEADY):
-            batches = self._batches(avatar.loop, window, values, first, heard)
+            batches = self._batches(avatar, window, values, first, heard)
             yield from media.mapped(draw, self._generated(runner, kept, batches), self._threads)
 
     def unload(self) -> None:
@@ -133,7 +140,8 @@ class NeuralEngine:
 
     # --- how --------------------------------------------------------------------------------------
 
-    def _network(self) -> Runner:
+    def _network(self, folder: Path) -> Runner:
+        """The network that draws the avatar whose preparation is, or will be, ``folder``."""
         if self._runner is None:
             from modules import devices
 
@@ -201,17 +209,17 @@ class NeuralEngine:
         stored.save(folder, key, loop.start, boxes, np.array(masks), extra)
 
     def _batches(
-        self, loop: BaseLoop, window: Window, options: Mapping[str, Any], first: int, heard: int
+        self, avatar: PreparedAvatar, window: Window, options: Mapping[str, Any], first: int, heard: int
     ) -> Iterator[_Batch]:
         """The frames of a window in batches, cut at the same places however many of them were heard before."""
         if window.first + window.count <= heard:
             return
-        largest = int(options["batch"])
-        features = self._hear(gated(window), window.before, window.count, options)
+        largest = self._largest(options)
+        features = self._hear(avatar.folder, window, options)
         for start in range(0, window.count, largest):
             number, count = window.first + start, min(largest, window.count - start)
             if number + count > heard:
-                bases = np.array([loop.frame(first + number + place) for place in range(count)])
+                bases = np.array([avatar.loop.frame(first + number + place) for place in range(count)])
                 yield _Batch(bases, features[start : start + count], max(0, heard - number), largest)
 
 

@@ -14,6 +14,8 @@ from modules.avatar.crops import CropStore
 from modules.errors import StudioError
 
 FILE = "prepared.npz"
+# Where it lies in the folder of an engine that is trained: preparing anew must never touch the training.
+BESIDE_TRAINING = "prepared"
 
 
 @dataclass(frozen=True)

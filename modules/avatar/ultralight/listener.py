@@ -7,6 +7,7 @@ learn its sound by heart.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,16 +60,29 @@ class Listener:
         """(N, K) float32 codes of the mouths seen at ``frames``: what drawing is learnt from."""
         return self._standard(self.space.encode(self.lower))
 
-    def codes(self, sound: np.ndarray, count: int, ears: Ears, in_haste: bool = False) -> np.ndarray:
-        """(count, K) float32 codes wanted in the first ``count`` frames of 40 ms of 16 kHz ``sound``."""
+    def codes(
+        self,
+        sound: np.ndarray,
+        count: int,
+        ears: Ears,
+        in_haste: bool = False,
+        phones: Sequence[media.Phone] | None = None,
+    ) -> np.ndarray:
+        """(count, K) float32 codes wanted in the first ``count`` frames of 40 ms of 16 kHz ``sound``.
+
+        phones: what is said in it, where the voice tells; lips are then in sync, and not as late as in the footage.
+        """
         heard = hear(sound)
         hearing = self.speech.adapted(ears.hearing(sound, heard.mel, in_haste), heard.spoken)
         times = (np.arange(count) + 0.5) / media.FRAME_RATE
         spoken = heard.spoken_at(times)
-        codes = self.speech.predict(hearing, times, spoken, self.space)
+        codes = self.speech.predict(hearing, times + (0.0 if phones is None else self.lag), spoken, self.space)
         codes = self.space.rest + (codes - self.space.rest) * gate(spoken, self.space.closing)[:, None]
         mouth = Mouth(self.space, self.lower, self.frames)
-        wish = mouth.heed(codes, times - USUAL_LAG - self.lag, heard_phones(hearing.sounds))
+        if phones is None:
+            wish = mouth.heed(codes, times - USUAL_LAG - self.lag, heard_phones(hearing.sounds))
+        else:
+            wish = mouth.follow(codes, times, phones)
         return self._standard(wish.codes)
 
     def save(self, folder: Path) -> None:

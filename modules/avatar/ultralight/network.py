@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional
 
+from modules.avatar.neural.fold import fold_norms
 from modules.avatar.ultralight.features import CROP_SIDE, MASK_BOTTOM, MASK_LEFT, MASK_RIGHT, MASK_TOP, RIM
 from modules.devices.checkpoints import UNREADABLE, read
 from modules.errors import StudioError
@@ -256,6 +257,11 @@ def metadata(path: Path) -> dict[str, Any]:
         return found
     except (OSError, ValueError, SafetensorError) as error:
         raise StudioError("weights_broken", name="Ultralight", file=path.name) from error
+
+
+def blank() -> Faces:
+    """The network as it is run, with weights that mean nothing; for compiling."""
+    return Faces(fold_norms(Ultralight()))
 
 
 def plain_names(given: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -89,7 +89,8 @@ def train(
 
     crops: (N, 168, 168, 3) uint8 BGR. features: (N, K) codes of the mouths (kind 'builtin'), or (N, 2, 1024) rows.
     references: (N, R) which frames may be the reference of each (see ``reference_frames``).
-    on_sample: gets a picture ((H, W, 3) uint8 BGR, true faces above drawn ones) and the step from time to time.
+    on_sample: gets a picture ((H, W, 3) uint8 BGR, true faces above drawn ones) and the step from time to time, the
+    first time after the first step; CURVE in ``folder`` is then up to date.
     told: what else goes into the weights' metadata (JSON values).
     Cancelled by ``progress``: what was reached is saved first. StudioError('training_broken') where what ``folder``
     holds cannot be gone on with.
@@ -152,18 +153,20 @@ class _Work:
         """Steps until the end of the budget."""
         settings, reached = self.settings, self.reached
         began = time.monotonic() - reached.seconds
-        sampled = saved = time.monotonic()
+        sampled, saved = -math.inf, time.monotonic()
         while (share := self._share()) < 1:
             self._step(share, progress)
             now = time.monotonic()
             reached.seconds = now - began
             if on_sample is not None and now - sampled > settings.sample_seconds:
+                self._write_curve(folder)
                 on_sample(self.sample(), reached.step)
                 sampled = now
             if now - saved > settings.save_seconds:
                 self.save(folder, told)
                 saved = now
         if on_sample is not None:
+            self._write_curve(folder)
             on_sample(self.sample(), reached.step)
 
     def _share(self) -> float:
@@ -272,6 +275,10 @@ class _Work:
         weights = {name: tensor.contiguous().cpu() for name, tensor in self.average.state_dict().items()}
         _replace(folder / STATE, lambda path: torch.save(state, path))
         _replace(folder / WEIGHTS, lambda path: save_file(weights, path, written))
+        self._write_curve(folder)
+
+    def _write_curve(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         _replace(folder / CURVE, lambda path: path.write_text(json.dumps(self.reached.curve), encoding="utf-8"))
 
     def restore(self, path: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from modules import weights
 from modules.avatar.base import LipSyncEngineInfo
-from modules.avatar.neural.engine import LIVE_OPTION, NeuralEngine, batch_option
+from modules.avatar.listen import Window
+from modules.avatar.neural.engine import LIVE_OPTION, NeuralEngine, batch_option, gated
 from modules.avatar.wav2lip import features
 from modules.errors import StudioError
 from modules.options import Option
@@ -46,8 +48,9 @@ class _Wav2LipEngine(NeuralEngine):
     def _boxes(self, landmarks: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
         return features.face_boxes(landmarks, [options[name] for name in PADS])
 
-    def _hear(self, sound: np.ndarray, before: int, count: int, options: Mapping[str, Any]) -> np.ndarray:
-        return features.hear(sound, before, count, options["shift"], self.info.face_size, options["gain"])
+    def _hear(self, folder: Path, window: Window, options: Mapping[str, Any]) -> np.ndarray:
+        shift, gain = options["shift"], options["gain"]
+        return features.hear(gated(window), window.before, window.count, shift, self.info.face_size, gain)
 
     def _load(self, device: Device, sizes: Sequence[int]) -> Runner:
         from modules.avatar.neural.fold import fold_norms
