@@ -62,6 +62,11 @@ class Shelf:
         partial.write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")
         os.replace(partial, self.folder(entry) / RECORD)
 
+    def clear(self, entry: str) -> None:
+        """Remove what work that was under way has written into the folder of a deleted entry."""
+        if ID.fullmatch(entry) and not (self._root / entry / RECORD).is_file():
+            shutil.rmtree(self._root / entry, ignore_errors=True)
+
     def delete(self, entry: str) -> None:
         """Remove an entry with all that belongs to it."""
         folder = self.folder(entry)

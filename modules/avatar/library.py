@@ -108,3 +108,7 @@ class AvatarLibrary:
     def delete(self, avatar: str) -> None:
         """Remove an avatar with its footage and all preparations."""
         self._shelf.delete(avatar)
+
+    def clear(self, avatar: str) -> None:
+        """Remove what work that was under way has written into the folder of a deleted avatar."""
+        self._shelf.clear(avatar)

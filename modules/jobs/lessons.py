@@ -11,7 +11,9 @@ from typing import Any
 
 import cv2
 import numpy as np
+from safetensors import SafetensorError, safe_open
 
+from modules.avatar import registry as lip_sync
 from modules.avatar.library import Avatar
 from modules.errors import StudioError
 from modules.options import Option
@@ -38,6 +40,16 @@ class Lesson:
 
     curve: list[tuple[int, float]]
     sample: str
+
+
+def trained_seconds(avatar: Avatar) -> float | None:
+    """For how long an avatar's own model has been trained; None where there is none."""
+    try:
+        with safe_open(avatar.engine_folder(PERSONAL) / lip_sync.info(PERSONAL).trained[0], "numpy") as file:
+            told = json.loads((file.metadata() or {}).get("fenshen", "{}"))
+    except (OSError, ValueError, SafetensorError):
+        return None
+    return float(told.get("seconds", 0.0))
 
 
 def show_lesson(output: Path, folder: Path, picture: np.ndarray, step: int) -> None:

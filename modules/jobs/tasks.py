@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -40,6 +40,9 @@ from modules.speech.listen_back import Listener
 from modules.voice_clone import library as voices
 from modules.voice_clone import registry as voice_clone
 from modules.voice_clone.base import Reference, VoiceEngine
+
+if TYPE_CHECKING:
+    from modules.avatar.ultralight.train import Trained
 
 SPEECH_RATE = 16000  # of the recogniser and of the voice activity detector
 
@@ -299,7 +302,8 @@ def train_avatar(task: Task) -> dict[str, Any]:
     from modules.avatar.ultralight import personal  # torch: not for those who only render
 
     params, settings = task.params, task.settings
-    avatar = avatars.AvatarLibrary(settings.data_dir).get(params["avatar"])
+    library = avatars.AvatarLibrary(settings.data_dir)
+    avatar = library.get(params["avatar"])
     lessons.check_training(avatar, params.get("minutes"))
     info = lip_sync.info(lessons.PERSONAL)
     on_card = devices.choose("auto").kind == "cuda"
@@ -310,7 +314,11 @@ def train_avatar(task: Task) -> dict[str, Any]:
     weights.ensure(settings.models_dir, info.weights, task.progress.part(0.0, 0.01))
     folder = avatar.engine_folder(info.id)
 
-    def tried(batch: int) -> Any:
+    def show(picture: np.ndarray, step: int) -> None:
+        library.get(avatar.id)  # who has deleted the avatar does not want it learnt
+        lessons.show_lesson(task.output, folder, picture, step)
+
+    def tried(batch: int) -> Trained:
         return trainer.train(
             media.probe(avatar.footage),
             avatar.track(),
@@ -319,11 +327,14 @@ def train_avatar(task: Task) -> dict[str, Any]:
             60 * float(params.get("minutes", usual)),
             batch,
             task.progress.part(0.01, 1.0),
-            lambda picture, step: lessons.show_lesson(task.output, folder, picture, step),
+            show,
         )
 
-    with keeper.measuring(name):
-        reached = keeper.retrying(name, tried, personal.usual_batch(on_card))
+    try:
+        with keeper.measuring(name):
+            reached = keeper.retrying(name, tried, personal.usual_batch(on_card))
+    finally:
+        library.clear(avatar.id)
     return {"avatar": avatar.id, "engine": info.id, "steps": reached.step, "seconds": reached.seconds}
 
 

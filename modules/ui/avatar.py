@@ -12,6 +12,7 @@ from modules.ui import html, words
 from modules.ui.jobs_view import JobPanel
 from modules.ui.page import ACTIVE, Page
 from modules.ui.shelf import Shelf
+from modules.ui.training import TrainingPanel
 
 SECOND_STATES = ("good", "turned", "small", "cut_off", "no_face")
 
@@ -45,6 +46,7 @@ class AvatarTab:
                 self._made = html.panel(name="avatar-made")
         html.panel(f"<h3>{t('ui.avatar.shelf')}</h3>", name="avatar-shelf-title")
         self._shelf = Shelf(page, "avatar", page.studio.avatars, page.choices.avatar, self._describe)
+        self._training = TrainingPanel(page)
         next_step = gr.Button(
             t("ui.avatar.next"), variant="primary", size="lg", elem_classes="fs-next", elem_id="avatar-next"
         )

@@ -100,6 +100,8 @@ class EngineChoice:
             if card.usable and untrained:
                 action, hint = "train", t("ui.engine.train")
             state = "" if card.usable else engine_words.state_chip(page, card)
+            if action == "train":
+                state = html.chip(t("ui.engine.untrained"), "warning")
             marks = state + (recommended if card.id == advice.engine else "")
             lines = [t(f"engine.{card.key}.about"), engine_words.speed(page, card, machine)]
             rows.append(
@@ -138,6 +140,8 @@ class EngineChoice:
         person = next((entry for entry in self._page.studio.avatars.list() if entry.id == avatar), None)
         if person is None or not values:
             return ""
+        if not engines.trained(person, card.id):
+            return html.note(self._page.error(StudioError("engine_not_trained", name=card.title)), "warning")
         before = engines.prepared_with(person, card.id)
         if before is None:
             return html.note(self._page.t("ui.engine.first", name=person.name, engine=card.title))

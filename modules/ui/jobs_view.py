@@ -46,11 +46,11 @@ class JobPanel:
     """Progress of one job, with cancel, and resume when it stopped.
 
     ``done`` holds the id of the job once it is finished, else None: its change
-    event is where a tab shows the result, now or after a reload.
+    event is where a tab shows the result, now or after a reload. stop: i18n key of the button that cancels.
     """
 
-    def __init__(self, page: Page, name: str) -> None:
-        self._page = page
+    def __init__(self, page: Page, name: str, stop: str = "ui.job.cancel") -> None:
+        self._page, self._stop = page, stop
         self.job = page.choices.job[name]
         self.view = html.panel(name=f"job-{name}", css="fs-job")
         self.done = gr.State(None)
@@ -78,7 +78,7 @@ class JobPanel:
     def _draw(self, job: Job) -> str:
         t = self._page.t
         if job.state in ACTIVE:
-            cancel = "" if job.cancelling else html.button(t("ui.job.cancel"), "cancel")
+            cancel = "" if job.cancelling else html.button(t(self._stop), "cancel")
             return f'<div class="fs-box">{progress(self._page, job)}{html.row(cancel)}</div>'
         if job.state == "done":
             return ""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from html import escape
 
+from modules.avatar.base import LipSyncEngineInfo
 from modules.devices import Machine
 from modules.errors import StudioError
+from modules.jobs import engines
 from modules.jobs.cards import WeightsCard
 from modules.jobs.engines import EngineCard
 from modules.ui import engine_words, html, words
@@ -24,10 +26,23 @@ def draw(page: Page, card: EngineCard, machine: Machine | None, opened: bool, do
     files = _weights(page, card) if opened else ""
     return (
         f'<div class="fs-box fs-model" data-engine="{escape(card.key)}">'
-        f'<div class="fs-job-head"><b>{title}</b>{engine_words.state_chip(page, card)}</div><p>{about}</p>'
+        f'<div class="fs-job-head"><b>{title}</b>{_state(page, card)}</div><p>{about}</p>'
         f"{html.facts(_facts(page, card, machine))}{_commercial(page, card)}{_progress(page, card)}{_notes(page, card)}"
         f"{files}{_question(page, card, doomed)}{html.row(*_buttons(page, card, opened))}</div>"
     )
+
+
+def _trained(page: Page, card: EngineCard) -> list[str] | None:
+    """Names of the avatars that an engine has been trained for; None for an engine that needs no training."""
+    if not isinstance(card.info, LipSyncEngineInfo) or not card.info.trained:
+        return None
+    return [avatar.name for avatar in page.studio.avatars.list() if engines.trained(avatar, card.id)]
+
+
+def _state(page: Page, card: EngineCard) -> str:
+    if card.usable and _trained(page, card) == []:
+        return html.chip(page.t("ui.engine.untrained"), "warning")
+    return engine_words.state_chip(page, card)
 
 
 def _facts(page: Page, card: EngineCard, machine: Machine | None) -> list[tuple[str, str]]:
@@ -104,6 +119,10 @@ def _notes(page: Page, card: EngineCard) -> str:
             sentences.append(("error", page.error(job.error)))
         elif one.state == "broken":
             sentences.append(("error", t("ui.models.broken", name=one.title)))
+    names = _trained(page, card)
+    if names is not None:
+        trained = t("ui.models.trained", names=t("ui.list.comma").join(names))
+        sentences.append(("good", trained) if names else ("info", t("ui.models.untrained")))
     checks = [
         one.job for one in card.weights if one.job and one.job.kind == "verify_weights" and one.job.state == "done"
     ]

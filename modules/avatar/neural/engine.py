@@ -69,13 +69,17 @@ class NeuralEngine:
     def _hear(self, folder: Path, window: Window, options: Mapping[str, Any]) -> np.ndarray:
         """(count, ...) what the network hears for each of the window's ``count`` frames.
 
-        folder: the opened avatar's preparation.
+        folder: as ``prepare`` got it.
         """
         raise NotImplementedError
 
     def _load(self, device: Device, sizes: Sequence[int]) -> Runner:
         """The network on ``device``: it takes what ``_see`` and ``_hear`` give, and gives (B, S, S, 3) uint8 BGR."""
         raise NotImplementedError
+
+    def _place(self, folder: Path) -> Path:
+        """Where the preparation lies for the ``folder`` that ``prepare`` got; it is replaced as a whole."""
+        return folder
 
     def _largest(self, options: Mapping[str, Any]) -> int:
         """How many faces are drawn at a time."""
@@ -106,8 +110,9 @@ class NeuralEngine:
         self._network(folder)
         key = {"version": VERSION, "size": self.info.face_size, "loop": [loop.start, loop.stop]}
         key |= {name: values[name] for name in sorted(self.prepared_by)}
-        if not stored.is_made_with(folder, key):
-            with replaced(folder) as making:
+        place = self._place(folder)
+        if not stored.is_made_with(place, key):
+            with replaced(place) as making:
                 self._store(footage, track, loop, making, key, values, progress)
         progress.at(1.0)
         return PreparedAvatar(self.info.id, folder, footage, track, loop)
@@ -122,7 +127,7 @@ class NeuralEngine:
     ) -> Iterator[FaceFrame]:
         """See base.LipSyncEngine; sound is taken in windows, so memory does not grow with its length."""
         values = resolve(self.info.options, options)
-        runner, kept = self._network(avatar.folder), self._open(avatar.folder)
+        runner, kept = self._network(avatar.folder), self._open(self._place(avatar.folder))
 
         def draw(generated: tuple[int, np.ndarray, np.ndarray]) -> FaceFrame:
             return _draw(avatar, kept, *generated)
@@ -141,7 +146,7 @@ class NeuralEngine:
     # --- how --------------------------------------------------------------------------------------
 
     def _network(self, folder: Path) -> Runner:
-        """The network that draws the avatar whose preparation is, or will be, ``folder``."""
+        """The network that draws the avatar; ``folder`` as ``prepare`` got it."""
         if self._runner is None:
             from modules import devices
 

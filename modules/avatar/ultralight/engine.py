@@ -1,6 +1,6 @@
 """Ultralight, trained on the avatar's own footage; see neural.engine for what all such engines do alike.
 
-The network belongs to the avatar: the folder of a preparation lies in that of the training (see personal).
+The network belongs to the avatar: the training (see personal) and the preparation lie in one folder.
 """
 
 from __future__ import annotations
@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from modules import media
-from modules.avatar.base import LipSyncEngineInfo, PreparedAvatar
+from modules.avatar.base import LipSyncEngineInfo
 from modules.avatar.builtin.ears import WHISPER, Ears, at_hearing_rate
 from modules.avatar.listen import Window
 from modules.avatar.neural.engine import LIVE_OPTION, NeuralEngine, batch_option
 from modules.avatar.neural.stored import BESIDE_TRAINING
 from modules.avatar.ultralight import features
 from modules.errors import StudioError
-from modules.face.track import Track
-from modules.progress import Progress
 
 if TYPE_CHECKING:
     from modules.avatar.neural.runner import Runner
@@ -70,12 +67,6 @@ class UltralightEngine(NeuralEngine):
         self._ears = Ears(models_dir, self._threads)
         self._person: _Person | None = None
 
-    def prepare(
-        self, footage: media.Footage, track: Track, folder: Path, options: Mapping[str, Any], progress: Progress
-    ) -> PreparedAvatar:
-        """See base.LipSyncEngine; StudioError('engine_not_trained') where ``folder`` holds no training."""
-        return super().prepare(footage, track, folder / BESIDE_TRAINING, options, progress)
-
     def unload(self) -> None:
         """Forget the ears, the network and the opened avatar."""
         self._forget_person()
@@ -88,10 +79,13 @@ class UltralightEngine(NeuralEngine):
         self._person = None
 
     def _network(self, folder: Path) -> Runner:
-        return self._known(folder.parent).runner
+        return self._known(folder).runner
+
+    def _place(self, folder: Path) -> Path:
+        return folder / BESIDE_TRAINING
 
     def _known(self, folder: Path) -> _Person:
-        """The avatar whose training lies in ``folder``."""
+        """The avatar whose training lies in ``folder``; StudioError('engine_not_trained') where there is none."""
         if not all((folder / name).is_file() for name in self.info.trained):
             raise StudioError("engine_not_trained", name=self.info.title)
         stamp = (folder / WEIGHTS).stat().st_mtime_ns
@@ -126,7 +120,7 @@ class UltralightEngine(NeuralEngine):
     def _hear(self, folder: Path, window: Window, options: Mapping[str, Any]) -> np.ndarray:
         # The whole window's sound, and not only what is loud: so the listener has learnt to hear.
         sound = at_hearing_rate(window.samples, window.sample_rate)
-        listener, count = self._known(folder.parent).listener, window.before + window.count
+        listener, count = self._known(folder).listener, window.before + window.count
         # The matrices of one frame are small: threads of the linear algebra would only wait for each other.
         with threadpool_limits(1, "blas"):
             codes = listener.codes(sound, count, self._ears, bool(options["live"]), window.phones)

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,17 @@ from numpy.typing import NDArray
 from modules.errors import StudioError
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from modules.voice_clone.builtin.decoder import Decoder
     from modules.voice_clone.builtin.network import Kokoro
+
+    Network = TypeVar("Network", bound=nn.Module)
 
 Floats = NDArray[np.float32]
 
 MODEL_FILE = "kokoro.int8.onnx"
-READER_FILE, DECODER_FILE = "kokoro.int8.reader.onnx", "kokoro.int8.decoder.onnx"
+READER_FILE = "kokoro.int8.reader.onnx"
 # Where the published graph is cut: between what is read and how it sounds.
 CUT = {
     "/encoder/MatMul_1_output_0": "text",
@@ -43,32 +48,27 @@ def _graph(path: Path) -> Any:
         raise StudioError("weights_broken", name="Kokoro-82M", file=path.name) from error
 
 
-def halves(folder: Path) -> tuple[Path, Path]:
-    """The published graph in two files of ``folder``, made once; together they give the very same sound.
+def reader_file(folder: Path) -> Path:
+    """The half of the published graph that reads, as a file of ``folder`` that is made once.
 
-    The reader turns tokens, style and speed into text (1, 512, T), pitch (1, 2T) in Hz, energy (1, 2T) and frames
-    (1, tokens), the frames that each token takes. The decoder turns the first three and the style into audio.
-    Raises StudioError('weights_broken') when the published file cannot be read.
+    It turns tokens, style and speed into text (1, 512, T), pitch (1, 2T) in Hz, energy (1, 2T) and frames (1, tokens),
+    the frames that each token takes. Raises StudioError('weights_broken') when the published file cannot be read.
     """
-    files = folder / READER_FILE, folder / DECODER_FILE
-    if all(file.is_file() for file in files):
-        return files
+    file = folder / READER_FILE
+    if file.is_file():
+        return file
     import onnx
 
     model = _graph(folder / MODEL_FILE)
     _tell_frames(model.graph)
-    given = {tensor.name: tensor for tensor in model.graph.input}
-    cut = [_tensor(name) for name in CUT.values()]
     for node in model.graph.node:
         node.input[:] = [CUT.get(name, name) for name in node.input]
         node.output[:] = [CUT.get(name, name) for name in node.output]
-    reader = _part(model, list(given.values()), [*cut, _tensor("frames")])
-    decoder = _part(model, [*cut, given["style"]], list(model.graph.output)[:1])
-    for part, file in zip((reader, decoder), files, strict=True):
-        partial = file.with_name(f"{file.name}.{os.getpid()}.part")
-        onnx.save(part, str(partial))
-        partial.replace(file)
-    return files
+    reader = _part(model, list(model.graph.input), [*(_tensor(name) for name in CUT.values()), _tensor("frames")])
+    partial = file.with_name(f"{file.name}.{os.getpid()}.part")
+    onnx.save(reader, str(partial))
+    partial.replace(file)
+    return file
 
 
 def _tensor(name: str) -> Any:
@@ -115,17 +115,35 @@ def load_network(folder: Path) -> Kokoro:
 
     Raises StudioError('weights_broken') when the file is damaged or is another model.
     """
-    import torch
-
     from modules.voice_clone.builtin.network import Kokoro
+
+    return _filled(Kokoro, folder, "")
+
+
+def load_decoder(folder: Path) -> Decoder:
+    """The half that sounds alone; see ``load_network``."""
+    from modules.voice_clone.builtin.decoder import Decoder
+
+    return _filled(Decoder, folder, "decoder.")
+
+
+def _filled(make: Callable[[], Network], folder: Path, prefix: str) -> Network:
+    """The network with those weights whose names begin with ``prefix``."""
+    import torch
 
     path = folder / MODEL_FILE
     try:
-        weights = dict(_weights(_graph(path)))
-        network = Kokoro()
-        network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+        weights = {
+            name.removeprefix(prefix): torch.from_numpy(value)
+            for name, value in _weights(_graph(path))
+            if name.startswith(prefix)
+        }
+        network = make()
+        network.load_state_dict(weights)
     except (KeyError, ValueError, IndexError, RuntimeError) as error:
         raise StudioError("weights_broken", name="Kokoro-82M", file=path.name) from error
+    # Missing in its stubs.
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network.requires_grad_(False).eval()
 
 

@@ -4,6 +4,9 @@ Maths from Li et al., "StyleTTS 2" (2023) and Kaneko et al., "iSTFTNet" (2022); 
 the published Kokoro-82M checkpoint with weight norm folded into plain weights and without the affine
 pair of InstanceNorm, which is the identity there. Shapes: B batch, C channels, T frames.
 Sounds are 24 kHz; text frames are 40 a second, F0 and energy 80 a second.
+
+The generator, where nearly all the time goes, works on (B, C, 1, T) with the channels last in memory: so the same sums
+take half as long on a processor.
 """
 
 from __future__ import annotations
@@ -33,10 +36,9 @@ class _StyledSnake(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, x: Tensor, scale: Tensor, shift: Tensor, alpha: Tensor) -> Tensor:
-        mean = x.mean(2, keepdim=True)
+        mean = _mean(x)
         centred = x - mean
-        # torch.var_mean takes forty times as long along the last dimension.
-        variance = torch.linalg.vector_norm(centred, dim=2, keepdim=True).square_() / x.shape[2]
+        variance = _mean(centred.square())  # torch.var_mean takes ten times as long
         inverse = torch.rsqrt(variance + NORM_EPSILON)
         context.save_for_backward(x, mean, inverse, scale, shift, alpha)
         styled = torch.addcmul(shift, centred, scale * inverse)
@@ -47,11 +49,15 @@ class _StyledSnake(torch.autograd.Function):
         x, mean, inverse, scale, shift, alpha = context.saved_tensors
         normal = (x - mean).mul_(inverse)
         slope = torch.addcmul(shift, normal, scale).mul_(2 * alpha).sin_().add_(1).mul_(gradients[0])
-        for_scale = torch.einsum("bct,bct->bc", slope, normal).unsqueeze(2)
-        for_shift = slope.sum(2, keepdim=True)
-        frames = x.shape[2]
-        inside = slope.sub_(for_shift / frames).addcmul_(normal, -for_scale / frames)
-        return inside.mul_(scale * inverse), for_scale, for_shift, None
+        frames = x.shape[3]
+        mean_scale, mean_shift = _mean(slope * normal), _mean(slope)
+        inside = slope.sub_(mean_shift).addcmul_(normal, -mean_scale)
+        return inside.mul_(scale * inverse), mean_scale * frames, mean_shift * frames, None
+
+
+def _mean(x: Tensor) -> Tensor:
+    """(B, C, 1, T) -> (B, C, 1, 1)."""
+    return x.mean((2, 3), keepdim=True)
 
 
 class StyleNorm(nn.Module):
@@ -73,9 +79,9 @@ class StyleNorm(nn.Module):
 
 
 def styled_snake(x: Tensor, norm: StyleNorm, style: Tensor, alpha: Tensor) -> Tensor:
-    """Style norm of x (B, C, T), then Snake: y + sin(alpha y)^2 / alpha."""
+    """Style norm of x (B, C, 1, T), then Snake: y + sin(alpha y)^2 / alpha."""
     scale, shift = norm.scale_and_shift(style)
-    y: Tensor = _StyledSnake.apply(x, scale, shift, alpha)
+    y: Tensor = _StyledSnake.apply(x, scale.unsqueeze(3), shift.unsqueeze(3), alpha.unsqueeze(3))
     return y
 
 
@@ -103,6 +109,29 @@ class StyleBlock(nn.Module):
         return summed
 
 
+class FlatConv(nn.Conv2d):
+    """A convolution over T of (B, C, 1, T), with the weights (outputs, inputs, kernel) of one over (B, C, T)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1):
+        super().__init__(inputs, outputs, (1, kernel), (1, stride), (0, padding), (1, dilation))
+        self.register_load_state_dict_pre_hook(_widen)
+
+
+class FlatTranspose(nn.ConvTranspose2d):
+    """The transposed convolution over T of (B, C, 1, T), with the weights of one over (B, C, T)."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, padding: int):
+        super().__init__(inputs, outputs, (1, kernel), (1, stride), (0, padding))
+        self.register_load_state_dict_pre_hook(_widen)
+
+
+def _widen(module: nn.Module, weights: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Give weights of three dimensions the fourth."""
+    name = f"{prefix}weight"
+    if name in weights and weights[name].ndim == 3:
+        weights[name] = weights[name].unsqueeze(2)
+
+
 class SnakeBlock(nn.Module):
     """Three dilated residual pairs with style norms and Snake (Ziyin et al. 2020) in between."""
 
@@ -110,16 +139,16 @@ class SnakeBlock(nn.Module):
         super().__init__()
         dilations = (1, 3, 5)
         self.convs1 = nn.ModuleList(
-            nn.Conv1d(channels, channels, kernel, padding=kernel // 2 * d, dilation=d) for d in dilations
+            FlatConv(channels, channels, kernel, padding=kernel // 2 * d, dilation=d) for d in dilations
         )
-        self.convs2 = nn.ModuleList(nn.Conv1d(channels, channels, kernel, padding=kernel // 2) for _ in dilations)
+        self.convs2 = nn.ModuleList(FlatConv(channels, channels, kernel, padding=kernel // 2) for _ in dilations)
         self.adain1 = nn.ModuleList(StyleNorm(style_size, channels) for _ in dilations)
         self.adain2 = nn.ModuleList(StyleNorm(style_size, channels) for _ in dilations)
         self.alpha1 = nn.ParameterList(torch.ones(1, channels, 1) for _ in dilations)
         self.alpha2 = nn.ParameterList(torch.ones(1, channels, 1) for _ in dilations)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """(B, C, T) -> (B, C, T)."""
+        """(B, C, 1, T) -> (B, C, 1, T)."""
         pairs = zip(self.convs1, self.convs2, self.adain1, self.adain2, self.alpha1, self.alpha2, strict=True)
         for conv1, conv2, norm1, norm2, alpha1, alpha2 in pairs:
             y = conv1(styled_snake(x, norm1, style, alpha1))
@@ -156,12 +185,12 @@ class Generator(nn.Module):
         bins = FFT_SIZE // 2 + 1
         self.m_source = HarmonicSource()
         self.ups = nn.ModuleList(
-            [nn.ConvTranspose1d(512, 256, 20, 10, padding=5), nn.ConvTranspose1d(256, 128, 12, 6, padding=3)]
+            [FlatTranspose(512, 256, 20, 10, padding=5), FlatTranspose(256, 128, 12, 6, padding=3)]
         )
-        self.noise_convs = nn.ModuleList([nn.Conv1d(2 * bins, 256, 12, 6, padding=3), nn.Conv1d(2 * bins, 128, 1)])
+        self.noise_convs = nn.ModuleList([FlatConv(2 * bins, 256, 12, 6, padding=3), FlatConv(2 * bins, 128, 1)])
         self.noise_res = nn.ModuleList([SnakeBlock(256, 7, style_size), SnakeBlock(128, 11, style_size)])
         self.resblocks = nn.ModuleList(SnakeBlock(size, k, style_size) for size in (256, 128) for k in kernels)
-        self.conv_post = nn.Conv1d(128, 2 * bins, 7, padding=3)
+        self.conv_post = FlatConv(128, 2 * bins, 7, padding=3)
         self.register_buffer("window", torch.hann_window(FFT_SIZE), persistent=False)
         self.window: Tensor
 
@@ -173,18 +202,24 @@ class Generator(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor, pitch: Tensor) -> Tensor:
         """(B, 512, T), (B, style), (B, T) Hz -> (B, 300 T) samples."""
-        source = self.source_spectrum(pitch)
+        source, x = (_flat(given) for given in (self.source_spectrum(pitch), x))
         for stage, up in enumerate(self.ups):
             excitation = self.noise_res[stage](self.noise_convs[stage](source), style)
             x = up(functional.leaky_relu(x, 0.1))
             if stage == len(self.ups) - 1:
-                x = functional.pad(x, (1, 0), mode="reflect")
+                x = torch.cat([x[..., 1:2], x], dim=3)
             x = x + excitation
             blocks = self.resblocks[3 * stage : 3 * stage + 3]
-            x = torch.stack([block(x, style) for block in blocks]).mean(0)
-        magnitude, phase = self.conv_post(functional.leaky_relu(x, 0.01)).chunk(2, dim=1)
+            first, second, third = (block(x, style) for block in blocks)
+            x = (first + second + third) / 3
+        magnitude, phase = self.conv_post(functional.leaky_relu(x, 0.01)).squeeze(2).chunk(2, dim=1)
         spectrum = torch.polar(torch.exp(magnitude), torch.sin(phase))
         return torch.istft(spectrum, FFT_SIZE, FFT_HOP, window=self.window)
+
+
+def _flat(x: Tensor) -> Tensor:
+    """(B, C, T) -> (B, C, 1, T) with the channels last in memory."""
+    return x.unsqueeze(2).contiguous(memory_format=torch.channels_last)
 
 
 class Decoder(nn.Module):

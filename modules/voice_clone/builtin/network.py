@@ -1,4 +1,4 @@
-"""Kokoro-82M as torch modules, used only to learn a voice; speaking needs onnxruntime alone.
+"""Kokoro-82M as torch modules; whole only to learn a voice, the decoder to speak as well.
 
 Maths from Li et al., "StyleTTS 2" (2023) and Lan et al., "ALBERT" (2019); parameter names follow the
 published Kokoro-82M checkpoint (see decoder.py for the two simplifications). One sentence at a time,
