@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 
 from modules import media
+from modules.jobs.supervisor import WORKER_ENVIRONMENT
 from modules.progress import Progress
 from modules.settings import ROOT
 from modules.speech import vad
@@ -324,6 +325,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--disturbed", action="store_true")
     given: Any = parser.parse_args()
+    os.environ.update(WORKER_ENVIRONMENT)
     judge = judge_of(given.shared, given.models)
     results: dict[str, list[Result]] = {}
     spoiled: dict[str, dict[str, Result]] = {}

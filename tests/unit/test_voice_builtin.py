@@ -134,14 +134,31 @@ def test_snake_block_has_the_gradient_that_autograd_finds() -> None:
     from modules.voice_clone.builtin.decoder import NORM_EPSILON, _StyledSnake
 
     torch.manual_seed(0)
-    x = torch.randn(2, 3, 11, dtype=torch.float64, requires_grad=True)
-    scale = torch.randn(2, 3, 1, dtype=torch.float64, requires_grad=True)
-    shift = torch.randn(2, 3, 1, dtype=torch.float64, requires_grad=True)
-    alpha = torch.rand(1, 3, 1, dtype=torch.float64) + 0.5
+    x = torch.randn(2, 3, 1, 11, dtype=torch.float64, requires_grad=True)
+    scale = torch.randn(2, 3, 1, 1, dtype=torch.float64, requires_grad=True)
+    shift = torch.randn(2, 3, 1, 1, dtype=torch.float64, requires_grad=True)
+    alpha = torch.rand(1, 3, 1, 1, dtype=torch.float64) + 0.5
     y = torch.nn.functional.instance_norm(x, eps=NORM_EPSILON) * scale + shift
     plain = y + torch.sin(alpha * y).square() / alpha
     assert torch.allclose(_StyledSnake.apply(x, scale, shift, alpha), plain)
     assert torch.autograd.gradcheck(lambda *given: _StyledSnake.apply(*given, alpha), (x, scale, shift))
+
+
+def test_flat_convolutions_take_the_weights_of_plain_ones_and_give_the_same() -> None:
+    import torch
+    from torch import nn
+
+    from modules.voice_clone.builtin.decoder import FlatConv, FlatTranspose
+
+    torch.manual_seed(0)
+    sound = torch.randn(2, 3, 40)
+    pairs: list[tuple[nn.Module, nn.Module]] = [
+        (nn.Conv1d(3, 5, 7, 2, padding=9, dilation=3), FlatConv(3, 5, 7, 2, padding=9, dilation=3)),
+        (nn.ConvTranspose1d(3, 5, 8, 4, padding=2), FlatTranspose(3, 5, 8, 4, padding=2)),
+    ]
+    for plain, flat in pairs:
+        flat.load_state_dict(plain.state_dict())
+        assert torch.allclose(flat(sound.unsqueeze(2)).squeeze(2), plain(sound), atol=1e-5)
 
 
 def test_mel_filters_are_slaneys() -> None:
