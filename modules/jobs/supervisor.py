@@ -13,9 +13,11 @@ import psutil
 from modules.jobs.store import LANES, JobStore, Lane
 from modules.settings import ROOT, Settings
 
+# Threads that wait must sleep: spinning costs half as much again where the cores are shared.
 # Many threads take and give back pictures; glibc keeps what each has freed (twice the memory in the end) unless there
 # are few arenas, and everything as large as a picture is mapped by itself.
 WORKER_ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": "1000000",
     "MALLOC_TRIM_THRESHOLD_": "64000000",

@@ -15,7 +15,7 @@ from modules.errors import StudioError
 from modules.jobs import lessons
 from modules.jobs.store import Job
 from modules.ui import html, words
-from modules.ui.jobs_view import JobPanel
+from modules.ui.jobs_view import JobPanel, can_resume
 from modules.ui.page import ACTIVE, Page
 
 # Minutes that the slider goes to.
@@ -50,13 +50,13 @@ class TrainingPanel:
                             t("ui.training.start"), variant="primary", size="lg", elem_id="training-start"
                         )
                     self._job = JobPanel(page, "train", "ui.training.stop")
-                with gr.Column(scale=5, min_width=320, visible=HIDDEN) as self._seen:
+                with gr.Column(scale=5, min_width=320, elem_id="training-seen"):
+                    html.panel(f'<b class="fs-box-title">{escape(t("ui.training.curve"))}</b>', name="training-title")
                     self._curve = gr.LinePlot(
                         x=STEP,
                         y=LOSS,
                         x_title=t("ui.training.step"),
                         y_title=t("ui.training.loss"),
-                        title=t("ui.training.curve"),
                         height=220,
                         elem_id="training-curve",
                     )
@@ -75,7 +75,6 @@ class TrainingPanel:
             self._state,
             self._form,
             self._start,
-            self._seen,
             self._curve,
             self._sample,
             self._shown,
@@ -100,25 +99,26 @@ class TrainingPanel:
         avatar = next((entry for entry in studio.avatars.list() if entry.id == avatar_id), None)
         if avatar is None:
             now: Any = None
-            return gr.skip(), gr.Column(visible=HIDDEN), *(gr.skip() for _ in range(6)), now
+            return gr.skip(), gr.Column(visible=HIDDEN), *(gr.skip() for _ in range(5)), now
         job = self._newest(avatar)
         seconds = lessons.trained_seconds(avatar)
         under_way = job is not None and job.state in ACTIVE
         # Of a model that is deleted nothing is shown any more.
         lesson = studio.lesson(job.id) if job is not None and (under_way or seconds is not None) else None
         sample = None if lesson is None else lesson.sample
-        now = [avatar.id, job and job.id, job and job.state, sample, seconds, doomed]
+        # What can be resumed is to be resumed, or closed, before anything else is begun.
+        stopped = job is not None and job.id == job_id and can_resume(job)
+        now = [avatar.id, job and job.id, job and job.state, sample, seconds, doomed, stopped]
         followed = self._followed(job_id, avatar, job)
         if now == shown:
-            return followed, *(gr.skip() for _ in range(8))
+            return followed, *(gr.skip() for _ in range(7))
         curve = gr.skip() if lesson is None else pd.DataFrame(lesson.curve, columns=[STEP, LOSS])
         return (
             followed,
             gr.Column(visible=True),
             self._state_html(avatar, seconds, under_way, doomed),
-            gr.Column(visible=not under_way and avatar.kind == "video"),
+            gr.Column(visible=not under_way and not stopped and avatar.kind == "video"),
             self._page.t("ui.training.start" if seconds is None else "ui.training.more"),
-            gr.Column(visible=HIDDEN if lesson is None else True),
             curve,
             "" if job is None or lesson is None else self._sample_html(job, lesson),
             now,

@@ -25,8 +25,8 @@ SCRIPT = {
 }
 # Language, width in pixels, colours, and which pictures to keep.
 LOOKS = (
-    ("zh-CN", 1280, "light", ("avatar", "voice", "script", "render", "models", "engine")),
-    ("en", 1280, "light", ("avatar", "render", "models", "engine")),
+    ("zh-CN", 1280, "light", ("avatar", "voice", "script", "render", "models", "engine", "training")),
+    ("en", 1280, "light", ("avatar", "render", "models", "engine", "training")),
     ("en", 390, "dark", ("render", "models")),
 )
 COLOURS = 256  # of a picture: enough for pages, at a third of the bytes
@@ -70,6 +70,15 @@ def walk_engines(page: Any, take: Any) -> None:
     take("engine")
 
 
+def walk_training(page: Any, take: Any) -> None:
+    """The avatar's own model while it is trained, some way after its beginning."""
+    steps.open_tab(page, "avatar")
+    page.click("#training-start")
+    page.wait_for_function("document.querySelector('#training-sample img')?.naturalWidth > 0")
+    page.wait_for_timeout(8000)
+    take("training")
+
+
 def pretend_engines(studio: Any) -> None:
     """A machine with a card, some weights there, and what a render has measured."""
     from modules.jobs import speeds
@@ -105,7 +114,7 @@ def main() -> None:
             studio = Studio(settings)
             pretend_machine(settings.data_dir)
             blocks = app.build(studio, settings)
-            with FakeWorker(studio, seconds=3.0), sync_playwright() as driver:
+            with FakeWorker(studio, seconds=3.0) as worker, sync_playwright() as driver:
                 blocks.launch(prevent_thread_lock=True, quiet=True, **app.launch_options(settings))
                 chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
                 page = chromium.new_page(locale=language, viewport={"width": width, "height": 800}, color_scheme=scheme)
@@ -125,6 +134,8 @@ def main() -> None:
                 walk(page, language, take)
                 pretend_engines(studio)
                 walk_engines(page, take)
+                worker.seconds = 24.0
+                walk_training(page, take)
                 chromium.close()
             blocks.close()
 

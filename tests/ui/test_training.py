@@ -39,6 +39,7 @@ def test_train_stop_resume_and_use(site: Site, visit: Visit, clip: Path) -> None
     steps.offer_video(page, clip)
     steps.make_avatar(page, "小美")
     page.wait_for_selector("#training-start")
+    assert not page.is_visible("#training-curve")
     assert "没有可用的显卡" in page.inner_text("#training-hint")
     assert page.input_value("#training-minutes input[type=number]") == "120"
 
@@ -72,8 +73,9 @@ def test_train_stop_resume_and_use(site: Site, visit: Visit, clip: Path) -> None
     page.wait_for_selector("#job-train [data-do=resume]")
     assert "已训练" in page.inner_text("#training-state")
     learnt = lessons.trained_seconds(site.studio.avatars.list()[0]) or 0.0
+    assert not page.is_visible("#training-start")
     page.click("#job-train [data-do=resume]")
-    page.wait_for_selector("#training-start", state="hidden")
+    page.wait_for_selector("#job-train [data-do=cancel]")
     site.worker.seconds = 0.1
     page.wait_for_selector("#training-start", state="visible")
     assert site.studio.job(job.id).state == "done"
