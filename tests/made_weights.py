@@ -10,10 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
-from modules import weights
+from modules import media, weights
 from modules.errors import StudioError
+from modules.face.track import Track
+from modules.progress import Progress
 
 WHISPER_TINY, VAE, PARSING = "whisper-tiny", "sd-vae-ft-mse", "face-parsing"
 
@@ -24,6 +27,19 @@ def write(models_dir: Path, entry: str) -> None:
     folder = models_dir / entry
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(_network(entry).state_dict(), folder / _file(entry))
+
+
+def train(footage: media.Footage, track: Track, models_dir: Path, folder: Path) -> None:
+    """What a training of Ultralight leaves in ``folder``: a real listener, and a network that has learnt nothing."""
+    from modules.avatar.builtin.ears import Ears
+    from modules.avatar.ultralight import network
+    from modules.avatar.ultralight.engine import WEIGHTS
+    from modules.avatar.ultralight.listener import Listener
+
+    folder.mkdir(parents=True, exist_ok=True)
+    Listener.fit(footage, track, Ears(models_dir, 2), Progress()).save(folder)
+    torch.manual_seed(0)
+    save_file(network.Ultralight().state_dict(), folder / WEIGHTS)
 
 
 def trust(patch: Callable[[object, str, object], None]) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import save_file
 
-from modules import media
+from modules import media, settings
 from modules.avatar import registry
 from modules.avatar.base import FaceFrame, LipSyncEngine, PreparedAvatar
+from modules.avatar.builtin.ears import WHISPER
+from modules.avatar.ultralight import network
 from modules.errors import Cancelled, StudioError
 from modules.face.track import Track, track_footage
 from modules.progress import Progress
@@ -20,7 +24,7 @@ from tests.clips import SOUND_RATE, speech
 from tests.contract.test_lip_sync_engines import chunks
 
 pytestmark = pytest.mark.slow
-ENGINES = ["wav2lip96", "wav2lip256", "wav2lip384"]
+ENGINES = ["wav2lip96", "wav2lip256", "wav2lip384", "ultralight"]
 Stage = tuple[LipSyncEngine, PreparedAvatar]
 
 
@@ -46,7 +50,12 @@ def stage(
         made_weights.shrink(patch.setattr)
         engine = registry.create(request.param, models, 2)
         for entry in engine.info.weights:
-            made_weights.write(models, entry)
+            if entry == WHISPER:
+                (models / WHISPER).symlink_to(settings.load().models_dir / WHISPER)
+            else:
+                made_weights.write(models, entry)
+        if engine.info.trained:
+            made_weights.train(footage, track, models, models / "prepared")
         yield engine, engine.prepare(footage, track, models / "prepared", {}, Progress())
         engine.unload()
 
@@ -97,6 +106,8 @@ def test_another_option_prepares_anew_and_the_same_one_does_not(
     stage: Stage, footage: media.Footage, track: Track
 ) -> None:
     engine, avatar = stage
+    if engine.info.trained:
+        pytest.skip("nothing of its preparation depends on an option")
     before = (avatar.folder / "prepared.npz").stat().st_mtime_ns
     engine.prepare(footage, track, avatar.folder, {"shift": 1.0}, Progress())
     assert (avatar.folder / "prepared.npz").stat().st_mtime_ns == before
@@ -110,9 +121,36 @@ def test_preparing_can_be_cancelled_and_leaves_nothing(
 ) -> None:
     reports: list[float] = []
     progress = Progress(lambda share, _: reports.append(share), lambda: len(reports) > 4)
+    folder = tmp_path / "prepared"
+    folder.mkdir()
+    for name in stage[0].info.trained:
+        shutil.copyfile(stage[1].folder / name, folder / name)
     with pytest.raises(Cancelled):
-        stage[0].prepare(footage, track, tmp_path / "prepared", {}, progress)
-    assert list(tmp_path.iterdir()) == []
+        stage[0].prepare(footage, track, folder, {}, progress)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(stage[0].info.trained)
+
+
+def test_an_avatar_that_is_not_trained_is_refused(footage: media.Footage, track: Track, tmp_path: Path) -> None:
+    with pytest.raises(StudioError, match="engine_not_trained"):
+        registry.create("ultralight", tmp_path, 1).prepare(footage, track, tmp_path / "new", {}, Progress())
+
+
+def test_a_person_that_is_trained_further_is_loaded_anew(stage: Stage) -> None:
+    engine, avatar = stage
+    if not engine.info.trained:
+        pytest.skip("it is not trained")
+    sound = speech(0.5, seed=1)[0]
+    before = animate(stage, sound)
+    other = network.Ultralight()
+    kept = avatar.folder / engine.info.trained[0]
+    content = kept.read_bytes()
+    save_file(other.state_dict(), kept)
+    try:
+        assert any((one.patch != two.patch).any() for one, two in zip(before, animate(stage, sound), strict=True))
+    finally:
+        kept.write_bytes(content)
+    for one, two in zip(before, animate(stage, sound), strict=True):
+        np.testing.assert_array_equal(one.patch, two.patch)
 
 
 def test_missing_weights_are_named(footage: media.Footage, track: Track, tmp_path: Path) -> None:

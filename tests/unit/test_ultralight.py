@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from modules.avatar.ultralight import features, network, train
+from modules.avatar.ultralight import features, network, personal, train
 from modules.errors import Cancelled, StudioError
 from modules.progress import Progress
 
@@ -128,3 +129,31 @@ def test_windows_of_sound_agree_with_the_single_one() -> None:
     windows = features.sound_windows(rows, frames)
     for window, frame in zip(windows, frames.tolist(), strict=True):
         assert np.array_equal(window.ravel(), features.sound_window(rows, frame).ravel())
+
+
+def test_how_far_a_training_goes(tmp_path: Path) -> None:
+    folder, jobs = tmp_path / "engine", iter(range(10))
+    folder.mkdir()
+
+    def goal(seconds: float) -> float:
+        work = tmp_path / f"job{next(jobs)}"
+        work.mkdir()
+        found = personal.goal(folder, work, seconds)
+        # The same job does not go further because it is resumed.
+        assert personal.goal(folder, work, 2 * seconds) == found
+        return found
+
+    def stand(reached: float, goal: float) -> None:
+        (folder / train.STATE).touch()
+        told = {"fenshen": json.dumps({"seconds": reached, "goal": goal})}
+        save_file({"x": torch.zeros(1)}, folder / train.WEIGHTS, told)
+
+    assert goal(600) == 600
+    stand(200, 600)  # stopped: it goes on
+    assert goal(600) == 600
+    assert goal(100) == 300  # less than there is already: so much more
+    stand(600.5, 600)  # finished: so much more
+    assert goal(600) == 1200.5
+    (folder / train.STATE).unlink()  # nothing to go on from
+    assert goal(600) == 600
+    assert personal.reached(folder) == 0
