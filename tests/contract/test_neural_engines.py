@@ -34,15 +34,23 @@ def footage(talking_clip: Path) -> media.Footage:
 
 
 @pytest.fixture(scope="module")
-def track(footage: media.Footage) -> Track:
+def whole_track(footage: media.Footage) -> Track:
+    return track_footage(footage, None, Progress())
+
+
+@pytest.fixture(scope="module")
+def track(whole_track: Track) -> Track:
     """Two seconds of it are enough."""
-    found = track_footage(footage, None, Progress())
-    return dataclasses.replace(found, usable=found.usable & (np.arange(len(found)) < 50))
+    return dataclasses.replace(whole_track, usable=whole_track.usable & (np.arange(len(whole_track)) < 50))
 
 
 @pytest.fixture(scope="module", params=ENGINES)
 def stage(
-    request: pytest.FixtureRequest, footage: media.Footage, track: Track, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    footage: media.Footage,
+    whole_track: Track,
+    track: Track,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stage]:
     models = tmp_path_factory.mktemp(request.param)
     with pytest.MonkeyPatch.context() as patch:
@@ -55,7 +63,7 @@ def stage(
             else:
                 made_weights.write(models, entry)
         if engine.info.trained:
-            made_weights.train(footage, track, models, models / "prepared")
+            made_weights.train(footage, whole_track, models, models / "prepared")
         yield engine, engine.prepare(footage, track, models / "prepared", {}, Progress())
         engine.unload()
 
