@@ -18,7 +18,7 @@ from modules.errors import StudioError
 from modules.jobs import cards, engines, lessons, speeds, uploads
 from modules.jobs.engines import EngineCard
 from modules.jobs.store import Job, JobStore
-from modules.jobs.supervisor import Supervisor
+from modules.jobs.supervisor import LONGER_GRACE, Supervisor
 from modules.options import resolve
 from modules.settings import Settings, save_hub
 from modules.voice_clone.library import VoiceLibrary
@@ -183,7 +183,8 @@ class Studio:
         """Remove an avatar's own model, so that the next training begins anew; a training under way is stopped."""
         under_way = self.training(avatar)
         if under_way:
-            self._stop_job(under_way.id)
+            # What it still writes down must not come after the end.
+            self._stop_job(under_way.id, LONGER_GRACE["train_avatar"] + 1.0)
         shutil.rmtree(self.avatars.get(avatar).engine_folder(lessons.PERSONAL), ignore_errors=True)
 
     def machine(self) -> Machine | None:
@@ -227,9 +228,9 @@ class Studio:
         self.store.delete(job_id)
         shutil.rmtree(self.folder(job_id), ignore_errors=True)
 
-    def _stop_job(self, job_id: str) -> None:
+    def _stop_job(self, job_id: str, patience: float = DELETE_PATIENCE) -> None:
         self.store.ask_cancel(job_id)
-        until = time.monotonic() + DELETE_PATIENCE
+        until = time.monotonic() + patience
         while self.store.get(job_id).state == "running" and time.monotonic() < until:
             time.sleep(0.05)
 
