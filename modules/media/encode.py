@@ -19,6 +19,10 @@ from modules.media.footage import FRAME_RATE, ColorTags
 from modules.media.frames import I420
 
 TICK = Fraction(1, FRAME_RATE)
+# "superfast" with the look ahead that it lacks: two thirds of the work of "veryfast" for 8 % (talk_man) to 20 %
+# (talk_woman) more bytes and 0.2 to 0.4 dB less at 47 to 50 dB; without the look ahead files are twice as large.
+PRESET = "superfast"
+LOOK_AHEAD = {"rc-lookahead": "10", "mbtree": "1"}
 
 
 class VideoWriter:
@@ -36,7 +40,7 @@ class VideoWriter:
         color: ColorTags,
         *,
         crf: int = 18,
-        preset: str = "veryfast",
+        preset: str = PRESET,
         threads: int = 0,
         max_bitrate: int | None = None,
     ) -> None:
@@ -52,7 +56,7 @@ class VideoWriter:
         self._stream.time_base = TICK
         context = self._stream.codec_context
         context.thread_count = threads
-        context.options = {"crf": str(crf), "preset": preset}
+        context.options = {"crf": str(crf), "preset": preset, **LOOK_AHEAD}
         if max_bitrate is not None:
             context.options |= {"maxrate": str(max_bitrate), "bufsize": str(2 * max_bitrate)}
         if color.primaries is not None:

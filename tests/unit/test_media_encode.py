@@ -52,7 +52,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("preset", ["veryfast", "medium", "ultrafast"])
+@pytest.mark.parametrize("preset", ["superfast", "medium", "ultrafast"])
 def test_joined_segments_are_one_film(tmp_path: Path, preset: str) -> None:
     """Segments with B-frames, some of them shorter than the encoder's delay, and sound of another rate."""
     cuts = [0, 30, 31, 33, 36, 60, 61, 90, 131]
