@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -146,16 +147,64 @@ def side_by_side(source: Path, target: Path) -> Path:
     return _again(source, target, copies=2)
 
 
-def _again(source: Path, target: Path, *, seconds: float = 1e9, sound: bool = True, copies: int = 1) -> Path:
+def timed(source: Path, target: Path, rate: Fraction) -> Path:
+    """A clip with so many pictures a second, each the one that the source shows at its time."""
+    return _again(source, target, rate=rate)
+
+
+def turned(source: Path, target: Path) -> Path:
+    """A clip as a phone held upright writes it: lying on its side, with a note of how to turn it."""
+    return _again(source, target, quarters=1)
+
+
+def deserted(source: Path, target: Path, start: float, stop: float) -> Path:
+    """A clip whose person is gone between two times (s): nothing but a wall is seen."""
+    return _again(source, target, gone=(start, stop))
+
+
+def small(source: Path, target: Path, seconds: float, share: int) -> Path:
+    """The first ``seconds`` of a clip, its sides divided by ``share``."""
+    return _again(source, target, seconds=seconds, share=share)
+
+
+def _again(
+    source: Path,
+    target: Path,
+    *,
+    seconds: float = 1e9,
+    sound: bool = True,
+    copies: int = 1,
+    share: int = 1,
+    rate: Fraction = Fraction(media.FRAME_RATE),
+    quarters: int = 0,
+    gone: tuple[float, float] = (0.0, 0.0),
+) -> Path:
     footage = media.probe(source)
-    heard = media.read_sound(source, SOUND_RATE, duration=min(seconds, footage.duration)) if sound else None
+    length = min(seconds, footage.frame_count / media.FRAME_RATE)
+    heard = media.read_sound(source, SOUND_RATE, duration=length) if sound else None
     with av.open(str(target), "w", format="mp4") as made:
-        video = made.add_stream("libx264", rate=media.FRAME_RATE)
-        video.width, video.height, video.pix_fmt = footage.width * copies, footage.height, "yuv420p"
+        video = made.add_stream("libx264", rate=rate)
+        video.time_base = video.codec_context.time_base = 1 / rate
+        size = footage.width // share * copies, footage.height // share
+        video.width, video.height = size[::-1] if quarters % 2 else size
+        video.pix_fmt = "yuv420p"
+        if quarters:
+            # FFmpeg's own angle, counter-clockwise, is the negative of what players show.
+            video.set_display_rotation(90.0 * quarters)
         voice = made.add_stream("aac", rate=SOUND_RATE, layout="mono") if heard is not None else None
-        for picture in media.read_frames(footage, 0, min(footage.frame_count, round(seconds * media.FRAME_RATE))):
-            wide = np.tile(media.to_bgr(picture), (1, copies, 1))
-            made.mux(video.encode(av.VideoFrame.from_ndarray(wide, format="bgr24")))
+        pictures, number = media.read_frames(footage), -1
+        for count in range(int(length * rate)):
+            time = count / float(rate)
+            wanted = min(int(time * media.FRAME_RATE + 1e-6), footage.frame_count - 1)
+            while number < wanted:
+                picture, number = next(pictures), number + 1
+            scaled = cv2.resize(media.to_bgr(picture), (footage.width // share, footage.height // share))
+            wide = np.tile(scaled, (1, copies, 1))
+            if gone[0] <= time < gone[1]:
+                wide[:] = (120, 140, 150)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(np.rot90(wide, -quarters)), format="bgr24")
+            frame.pts, frame.time_base = count, 1 / rate
+            made.mux(video.encode(frame))
         made.mux(video.encode(None))
         if voice is not None and heard is not None:
             for first in range(0, len(heard), 960):

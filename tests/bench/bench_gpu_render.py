@@ -28,7 +28,7 @@ from modules import media, pipeline
 from modules.avatar import registry
 from modules.avatar.base import PreparedAvatar
 from modules.face.track import Track, track_footage
-from modules.jobs.supervisor import WORKER_ENVIRONMENT
+from modules.jobs.supervisor import worker_environment
 from modules.progress import Progress
 from tests import made_weights
 from tests.bench.common import line, threads
@@ -189,7 +189,7 @@ def main() -> None:
                 order = {"do": step, "engine": engine, "begun": time.time()}
                 words = ["--folder", str(folder), "--minutes", str(given.minutes), "--step", json.dumps(order)]
                 program = [sys.executable, "-m", "tests.bench.bench_gpu_render", str(given.video)]
-                subprocess.run([*program, *words], check=False, env={**os.environ, **WORKER_ENVIRONMENT})
+                subprocess.run([*program, *words], check=False, env={**os.environ, **worker_environment(with_card=True)})
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from modules import media
-from modules.jobs.supervisor import WORKER_ENVIRONMENT
+from modules.jobs.supervisor import worker_environment
 from modules.progress import Progress
 from modules.settings import ROOT
 from modules.speech import vad
@@ -325,7 +325,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--disturbed", action="store_true")
     given: Any = parser.parse_args()
-    os.environ.update(WORKER_ENVIRONMENT)
+    os.environ.update(worker_environment(with_card=False))
     judge = judge_of(given.shared, given.models)
     results: dict[str, list[Result]] = {}
     spoiled: dict[str, dict[str, Result]] = {}
