@@ -189,7 +189,8 @@ def main() -> None:
                 order = {"do": step, "engine": engine, "begun": time.time()}
                 words = ["--folder", str(folder), "--minutes", str(given.minutes), "--step", json.dumps(order)]
                 program = [sys.executable, "-m", "tests.bench.bench_gpu_render", str(given.video)]
-                subprocess.run([*program, *words], check=False, env={**os.environ, **worker_environment(with_card=True)})
+                environment = {**os.environ, **worker_environment(with_card=True)}
+                subprocess.run([*program, *words], check=False, env=environment)
 
 
 if __name__ == "__main__":
