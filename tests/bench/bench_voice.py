@@ -14,6 +14,7 @@ a speaker's folder to do it again. Writes docs/quality/voice.md; exit status 1 w
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -28,6 +29,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import psutil
 
 from modules import media
 from modules.jobs.supervisor import worker_environment
@@ -144,10 +146,22 @@ def enrol(name: str, seed: int, clip: Path, models: Path, work: Path, kind: str 
     (work / "material").mkdir(exist_ok=True)
     (work / "voice").mkdir(exist_ok=True)
     extract(work / "clip.wav", work / "material", models, threads(), Progress())
-    began, cpu = time.time(), child_cpu()
-    enrol_in_child(work / "material" / TIMBRE, models, work / "voice", threads(), Progress(), seed)
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
-    took = {"wall": time.time() - began, "cpu": child_cpu() - cpu, "gigabytes": peak, "load": os.getloadavg()[0]}
+    began, cpu, seen = time.time(), child_cpu(), [0]
+
+    def look(*_: object) -> None:
+        # What the system says of ended children counts the memory that this process had when it made them.
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.Error):
+                seen.append(child.memory_info().rss)
+
+    # It reports several times a second.
+    enrol_in_child(work / "material" / TIMBRE, models, work / "voice", threads(), Progress(look), seed)
+    took = {
+        "wall": time.time() - began,
+        "cpu": child_cpu() - cpu,
+        "gigabytes": max(seen) / 1e9,
+        "load": os.getloadavg()[0],
+    }
     file.write_text(json.dumps(took), encoding="utf-8")
     return took
 
