@@ -22,7 +22,7 @@ from tests import made_weights, odd_clips
 
 pytestmark = pytest.mark.slow
 RATE = 24000
-GONE = (3.0, 5.0)
+GONE = (2.0, 4.0)
 # Of a grey level, mean over the picture: so much may encoding once more change.
 ENCODED = 3.0
 
@@ -40,7 +40,7 @@ CLIPS: dict[str, Callable[[Path, Path], Path]] = {
 def source(shared_media: Path | None, talking_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shared_media is None:
         return talking_clip
-    return odd_clips.shortened(shared_media / "talk_man_20s.mp4", tmp_path_factory.mktemp("source") / "eight.mp4", 8.0)
+    return odd_clips.shortened(shared_media / "talk_man_20s.mp4", tmp_path_factory.mktemp("source") / "short.mp4", 6.5)
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_every_footage_gives_a_right_video(kind: str, engine: LipSyncEngine, sou
     assert footage.duration == pytest.approx(plain.duration, abs=0.05)
     if kind == "turned":
         assert (footage.width, footage.height) == (plain.width, plain.height)
-    _, track = rendered(engine, clip, 9.0, tmp_path)
+    _, track = rendered(engine, clip, 7.0, tmp_path)
     if kind == "deserted":
         away = slice(round(GONE[0] * media.FRAME_RATE) + 1, round(GONE[1] * media.FRAME_RATE) - 1)
         assert not track.usable[away].any()
@@ -106,17 +106,17 @@ def test_every_footage_gives_a_right_video(kind: str, engine: LipSyncEngine, sou
 
 def test_frames_without_a_face_pass_untouched(engine: LipSyncEngine, source: Path, tmp_path: Path) -> None:
     """Where the loop has to run over them: a third of a second is bridged."""
-    clip = odd_clips.deserted(source, tmp_path / "clip.mp4", 4.0, 4.3)
+    clip = odd_clips.deserted(source, tmp_path / "clip.mp4", 3.0, 3.3)
     footage = media.probe(clip)
     track = track_footage(footage, None, Progress())
     avatar = engine.prepare(footage, track, tmp_path / "prepared", {}, Progress())
-    loop = [avatar.loop.frame(number) for number in range(200)]
-    assert set(range(101, 107)) <= set(loop)
+    loop = [avatar.loop.frame(number) for number in range(150)]
+    assert set(range(76, 82)) <= set(loop)
     sound = media.read_sound(source, 16000)
-    faces = list(engine.animate(avatar, iter([media.AudioChunk(sound[: 16000 * 8], 16000)]), {}))
+    faces = list(engine.animate(avatar, iter([media.AudioChunk(sound[: 16000 * 6], 16000)]), {}))
     drawn = {face.base for face in faces if face.patch is not None}
     assert drawn
-    assert not drawn & set(range(101, 107))
+    assert not drawn & set(range(76, 82))
 
 
 def test_half_an_hour_ends_with_picture_and_sound_together(
