@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
-import psutil
 import pytest
 
 from modules import media, settings
@@ -24,17 +22,6 @@ from tests.waiting import wait_for
 PATIENCE = 240.0
 # A step takes seconds on two cores.
 MINUTES = 0.15
-
-
-@pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
-    found = Studio(settings.load(data_dir=tmp_path / "数据 data"))
-    found.start()
-    yield found
-    found.stop()
-    sign = found.store.worker()
-    if sign is not None and psutil.pid_exists(sign.pid):
-        psutil.Process(sign.pid).kill()
 
 
 def shelved(studio: Studio, clip: Path, kind: str = "video") -> Avatar:

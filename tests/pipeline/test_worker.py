@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,17 +24,6 @@ def worker_pid(studio: Studio) -> int:
     sign = studio.store.worker()
     assert sign is not None
     return sign.pid
-
-
-@pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
-    found = Studio(settings.load(data_dir=tmp_path / "数据 data"))
-    found.start()
-    yield found
-    found.stop()
-    sign = found.store.worker()
-    if sign is not None and psutil.pid_exists(sign.pid):
-        psutil.Process(sign.pid).kill()
 
 
 @pytest.fixture(scope="module")
