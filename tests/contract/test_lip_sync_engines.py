@@ -262,7 +262,8 @@ def test_a_photo_speaks_where_the_engine_takes_photos(stage: Stage, footage: med
     spoken = Stage(stage.engine, avatar)
     openings = spoken.openings(spoken.animate(np.concatenate([speech(2.0, seed=8)[0], np.zeros(SOUND_RATE)])))
     assert openings.max() > 0.06
-    assert openings[-12:].max() < 0.03
+    # The tracker itself shakes by up to 0.03 on a still drawn mouth, another bit in each run: so not the maximum.
+    assert np.median(openings[-12:]) < 0.03 < np.median(openings[:50])
 
 
 def test_footage_without_sound_speaks_or_says_why_not(stage: Stage, track: Track, tmp_path: Path) -> None:
