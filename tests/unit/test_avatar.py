@@ -174,9 +174,17 @@ def test_a_unit_far_to_the_side_is_not_taken() -> None:
 
 def test_jumps_are_faded_over_two_frames() -> None:
     frames = np.arange(20)
-    blends = cross_fades(np.array([3, 4, 5, 12, 13]), frames)
+    path, nowhere = np.array([3, 4, 5, 12, 13]), np.zeros(20, bool)
+    blends = cross_fades(path, frames, nowhere[:5], nowhere)
     assert [blend.units for blend in blends] == [(3,), (4,), (5, 11), (12, 6), (13,)]
     assert all(sum(blend.shares) == pytest.approx(1) for blend in blends)
+
+
+def test_no_open_mouth_shines_through_touching_lips() -> None:
+    path, gaping = np.array([3, 4, 5, 12, 13]), np.arange(20) == 6
+    closed = np.array([False, False, True, True, True])
+    blends = cross_fades(path, np.arange(20), closed, gaping)
+    assert [blend.units for blend in blends] == [(3,), (4,), (5, 11), (12,), (13,)]
 
 
 def test_shapes_survive_coding_and_open_as_told() -> None:

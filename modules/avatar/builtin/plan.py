@@ -79,8 +79,8 @@ def _gaping(openings: np.ndarray) -> np.ndarray:
 
 def drawings(person: LoadedPerson, wanted: Wanted, path: np.ndarray) -> list[Drawing]:
     """What to draw for each frame of a stretch whose units are chosen; smooth within the stretch."""
-    blends = cross_fades(path, person.frames)
     lower = person.lower
+    blends = cross_fades(path, person.frames, wanted.closed, opening(lower) > CLOSED)
     source = np.stack(
         [sum(share * lower[unit, :, :2] for unit, share in zip(b.units, b.shares, strict=True)) for b in blends]
     )

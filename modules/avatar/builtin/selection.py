@@ -86,8 +86,11 @@ class Blend:
     shares: tuple[float, ...]
 
 
-def cross_fades(path: np.ndarray, frames: np.ndarray) -> list[Blend]:
-    """The path with a two-frame cross-fade at every jump; the piece left or joined runs on under it."""
+def cross_fades(path: np.ndarray, frames: np.ndarray, closed: np.ndarray, gaping: np.ndarray) -> list[Blend]:
+    """The path with a two-frame cross-fade at every jump; the piece left or joined runs on under it.
+
+    Where lips must touch (``closed``, (T,) bool), no unit with open ones (``gaping``, (N,) bool) shines through.
+    """
     count = len(frames)
 
     def jumps(before: int, after: int) -> bool:
@@ -103,6 +106,8 @@ def cross_fades(path: np.ndarray, frames: np.ndarray) -> list[Blend]:
         after = int(path[place + 1]) if place + 1 < len(path) else None
         left_over = neighbour(before, 1) if before is not None and jumps(before, now) else None
         lead_in = neighbour(after, -1) if after is not None and jumps(now, after) else None
+        if closed[place]:
+            left_over, lead_in = (None if other is None or gaping[other] else other for other in (left_over, lead_in))
         if left_over is not None:
             blends.append(Blend((now, left_over), (FADE[1], 1 - FADE[1])))
         elif lead_in is not None:
