@@ -7,6 +7,7 @@ the catalogue. ``shrink`` makes all networks narrow, so that two cores run them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -70,12 +71,9 @@ def shrink(patch: Callable[[object, str, object], None]) -> None:
         )
         for size, layout in wav2lip.LAYOUTS.items()
     }
-    make_generator, make_vae = musetalk.make_generator, musetalk.make_vae
     patch(wav2lip, "LAYOUTS", narrow)
-    generator = {**musetalk.GENERATOR_CONFIG, "block_out_channels": (32, 32, 32, 32)}
-    vae = {**musetalk.VAE_CONFIG, "block_out_channels": (32, 32, 32, 32), "layers_per_block": 1}
-    patch(musetalk, "make_generator", lambda: make_generator(generator))
-    patch(musetalk, "make_vae", lambda: make_vae(vae))
+    patch(musetalk, "Generator", partial(musetalk.Generator, (32, 32, 32, 32)))
+    patch(musetalk, "Autoencoder", partial(musetalk.Autoencoder, (32, 32, 32, 32), 1))
 
 
 def _file(entry: str) -> str:
@@ -91,14 +89,14 @@ def _network(entry: str) -> nn.Module:
     if entry.startswith("wav2lip-"):
         return wav2lip.Wav2Lip(int(entry.removeprefix("wav2lip-")))  # type: ignore[arg-type]
     if entry.startswith("musetalk-"):
-        return musetalk.make_generator()
+        return musetalk.Generator()
     if entry == VAE:
-        return musetalk.make_vae()
+        return musetalk.Autoencoder()
     if entry == PARSING:
         return BiSeNet()
     if entry == WHISPER_TINY:
         whole = nn.Module()
         whole.model = nn.Module()
-        whole.model.encoder = musetalk.make_whisper()  # type: ignore[assignment]
+        whole.model.encoder = musetalk.WhisperEncoder()
         return whole
     raise KeyError(entry)

@@ -1,9 +1,11 @@
 """Speed of the GPU engines' networks against the published way of running them, in one run on one card.
 
-``python -m tests.bench.bench_networks [--only wav2lip96 ...] [--compile MODE|none] [--seconds 2]``; needs CUDA.
+``python -m tests.bench.bench_networks [--only wav2lip96 ...] [--compile MODE|none] [--seconds 2]``; needs CUDA, and
+for MuseTalk the diffusers library.
 
-Published: Wav2Lip in float32, MuseTalk in float16, eager, NCHW; inputs as its scripts hand them over, the result as
-numpy on the host. Ours: what the engines run, bytes in and bytes out. Both get the same batch and the same synthetic
+Published: Wav2Lip in float32, MuseTalk by diffusers in float16, eager, NCHW; inputs as its scripts hand them over, the
+result as numpy on the host. Ours: what the engines run, bytes in and bytes out. Both get the same batch and the same
+synthetic
 weights; a ratio above 1 means that ours is faster.
 """
 
@@ -20,6 +22,23 @@ from torch import nn
 from modules import devices
 from modules.avatar.neural.runner import Runner
 from tests.bench.common import line
+
+# MuseTalk's networks for diffusers.
+GENERATOR_CONFIG = {
+    "sample_size": 64,
+    "in_channels": 8,
+    "out_channels": 4,
+    "cross_attention_dim": 384,
+    "attention_head_dim": 8,
+}
+VAE_CONFIG = {
+    "sample_size": 256,
+    "latent_channels": 4,
+    "block_out_channels": (128, 256, 512, 512),
+    "layers_per_block": 2,
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+}
 
 # Bars of issue 4: (network, batch) -> the least ratio.
 BARS = {
@@ -77,14 +96,17 @@ def wav2lip(size: int, batch: int, mode: str | None) -> tuple[Run, Runner, Seque
 
 def musetalk(batch: int, mode: str | None) -> tuple[Run, Runner, Sequence[np.ndarray]]:
     """See ``wav2lip``."""
-    from modules.avatar.musetalk.network import LATENT_SCALE, Faces, make_generator, make_vae, sinusoid
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    from modules.avatar.musetalk.network import LATENT_SCALE, Autoencoder, Faces, Generator, sinusoid
 
     torch.manual_seed(0)
+    ours_generator, ours_vae = Generator(), Autoencoder()
     with torch.device("cuda"):
-        generator, vae = make_generator().half().eval(), make_vae().half().eval()
-        ours_generator, ours_vae = make_generator().half().eval(), make_vae().half().eval()
-    ours_generator.load_state_dict(generator.state_dict())
-    ours_vae.load_state_dict(vae.state_dict())
+        generator, vae = UNet2DConditionModel(**GENERATOR_CONFIG), AutoencoderKL(**VAE_CONFIG)
+    generator.load_state_dict(ours_generator.state_dict())
+    vae.load_state_dict(ours_vae.state_dict())
+    generator, vae = generator.half().eval(), vae.half().eval()
     random = np.random.default_rng(0)
     latents = random.normal(size=(batch, 8, 32, 32)).astype(np.float16)
     tokens = random.normal(size=(batch, 50, 384)).astype(np.float16)
@@ -100,7 +122,7 @@ def musetalk(batch: int, mode: str | None) -> tuple[Run, Runner, Sequence[np.nda
             image = (decoded / 2 + 0.5).clamp(0, 1).detach().cpu().permute(0, 2, 3, 1).float().numpy()
             return (image * 255).round()[..., ::-1].astype(np.uint8)
 
-    faces = _compiled(Faces(ours_generator.cpu().float(), ours_vae.cpu().float()), mode)
+    faces = _compiled(Faces(ours_generator, ours_vae), mode)
     return published, Runner(faces, devices.choose("auto"), torch.float16, (batch,)), (latents, tokens)
 
 

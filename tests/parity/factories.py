@@ -26,11 +26,14 @@ def musetalk_unet(manifest: dict[str, Any]) -> Made:
     """The generator; 'parity' is the way that Faces goes, with the time settled beforehand."""
     from modules.avatar.musetalk import network
 
-    generator = network.make_generator(manifest["constructor"])
+    told = manifest["constructor"]
+    generator = network.Generator(told["block_out_channels"], told["layers_per_block"], told["cross_attention_dim"])
 
     def parity(latents: Tensor, tokens: Tensor) -> Tensor:
-        faces = network.Faces(deepcopy(generator), network.make_vae(SMALL_VAE))
-        return faces.paint(latents, tokens + faces.positions)
+        settled = deepcopy(generator)
+        settled.settle()
+        painted: Tensor = settled(latents, tokens + network.sinusoid())
+        return painted
 
     return generator, {"parity": parity}
 
@@ -39,20 +42,14 @@ def musetalk_vae(manifest: dict[str, Any]) -> Made:
     """The autoencoder; 'encode_mean_decode' gives the mode of one picture and the picture of some latents."""
     from modules.avatar.musetalk import network
 
-    vae = network.make_vae({name: value for name, value in manifest["constructor"].items() if name != "scaling_factor"})
+    vae = network.Autoencoder(
+        manifest["constructor"]["block_out_channels"], manifest["constructor"]["layers_per_block"]
+    )
 
     def encode_mean_decode(picture: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
-        return vae.encode(picture).latent_dist.mode(), vae.decode(latents / network.LATENT_SCALE).sample
+        return vae.encode(picture)[0], vae.decode(latents / network.LATENT_SCALE)
 
     return vae, {"encode_mean_decode": encode_mean_decode}
-
-
-SMALL_VAE = {
-    "block_out_channels": (32, 32, 32, 32),
-    "layers_per_block": 1,
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-}
 
 
 def whisper_tiny_encoder(manifest: dict[str, Any]) -> Made:
@@ -64,7 +61,7 @@ def whisper_tiny_encoder(manifest: dict[str, Any]) -> Made:
     model = WhisperModel(WhisperConfig(**manifest["constructor"]))
 
     def states(mel: Tensor) -> Tensor:
-        encoder = network.make_whisper()
+        encoder = network.WhisperEncoder()
         encoder.load_state_dict(network.encoder_part(model.state_dict()), strict=True)
         return network.Ear(encoder.eval())(mel)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -36,9 +37,9 @@ def test_at_full_size_the_keys_are_the_published_ones() -> None:
     from modules.avatar.musetalk import network
 
     with torch.device("meta"):
-        assert described(network.make_generator()) == published("musetalk_unet")
-        assert described(network.make_vae()) == published("musetalk_vae")
-        ear = described(network.make_whisper(), "encoder.")
+        assert described(network.Generator()) == published("musetalk_unet")
+        assert described(network.Autoencoder()) == published("musetalk_vae")
+        ear = described(network.WhisperEncoder(), "encoder.")
     theirs = published("whisper_tiny_encoder")
     assert ear == {key: shape for key, shape in theirs.items() if key.startswith("encoder.")}
 
@@ -53,10 +54,8 @@ def test_faces_are_the_published_ones_in_bytes() -> None:
 
     ours = common.filled("musetalk_unet/reduced")
     faces = Faces(ours.module, small_vae(ours.golden.meta["seed"])).eval()
-    assert np.array_equal(
-        torch.from_numpy(ours.golden.arrays["case0.in.audio"])[0] + faces.positions,
-        ours.golden.arrays["case0.mid.audio_pe_row0"],
-    )
+    placed = ours.golden.arrays["case0.in.audio"][0] + faces.positions.numpy()
+    assert np.abs(placed - ours.golden.arrays["case0.mid.audio_pe_row0"]).max() < 1e-5  # sines differ by processor
     for case in ours.golden.meta["cases"]:
         with torch.no_grad():
             drawn = faces(*ours.inputs(case)).numpy().astype(int)
@@ -90,7 +89,7 @@ def test_a_frame_of_a_footage_becomes_the_published_latents() -> None:
     hidden[:, 128:] = -1
     with torch.no_grad():
         ours = Latents(vae)(face[None])
-        deviations = vae.encode(torch.stack([hidden, seen])).latent_dist.std
+        deviations = vae.encode(torch.stack([hidden, seen]))[1]
     noise = deviations * torch.from_numpy(golden.arrays["avatar_v15.in.eps"])
     noisy = ours + LATENT_SCALE * noise.reshape(ours.shape)
     assert np.abs(noisy.numpy() - golden.arrays["avatar_v15.out.latent0"]).max() < 1e-4
@@ -161,8 +160,10 @@ def test_old_names_of_attention_are_understood() -> None:
 def test_a_generator_loads_by_either_name(file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from modules.avatar.musetalk import network
 
-    manifest, make = common.manifest_of("musetalk_unet/reduced"), network.make_generator
-    monkeypatch.setattr(network, "make_generator", lambda: make(manifest["constructor"]))
+    manifest = common.manifest_of("musetalk_unet/reduced")
+    told = manifest["constructor"]
+    reduced = partial(network.Generator, told["block_out_channels"], told["layers_per_block"])
+    monkeypatch.setattr(network, "Generator", reduced)
     held = fill.state_dict(manifest, "public")
     torch.save(held, tmp_path / file)
     loaded = network.load_generator(tmp_path).state_dict()

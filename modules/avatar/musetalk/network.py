@@ -11,91 +11,42 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
-from torch.nn import functional
-from transformers import WhisperConfig
-from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from modules.avatar.musetalk.diffusion import Autoencoder, Generator
+from modules.avatar.musetalk.whisper import WhisperEncoder
 from modules.devices.checkpoints import UNREADABLE, read
 from modules.errors import StudioError
 
-FACE_SIDE, LATENT_SIDE = 256, 32
 TOKENS, TOKEN_SIZE = 50, 384
-# Of whisper-tiny: what is kept of each step of 20 ms.
-STATES = 5
 # From latents of the autoencoder to what the generator works with.
 LATENT_SCALE = 0.18215
-
-GENERATOR_CONFIG: Mapping[str, Any] = {
-    "sample_size": 64,
-    "in_channels": 8,
-    "out_channels": 4,
-    "cross_attention_dim": TOKEN_SIZE,
-    # The count of heads, whatever its name says.
-    "attention_head_dim": 8,
-    "block_out_channels": (320, 640, 1280, 1280),
-    "layers_per_block": 2,
-    "down_block_types": ("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
-}
-VAE_CONFIG: Mapping[str, Any] = {
-    "sample_size": FACE_SIDE,
-    "latent_channels": 4,
-    "block_out_channels": (128, 256, 512, 512),
-    "layers_per_block": 2,
-    "down_block_types": ("DownEncoderBlock2D",) * 4,
-    "up_block_types": ("UpDecoderBlock2D",) * 4,
-}
-WHISPER_CONFIG: Mapping[str, Any] = {
-    "num_mel_bins": 80,
-    "d_model": TOKEN_SIZE,
-    "encoder_layers": STATES - 1,
-    "encoder_attention_heads": 6,
-    "encoder_ffn_dim": 1536,
-    "max_source_positions": 1500,
-}
 
 GENERATOR_FILES = ("unet.pth", "pytorch_model.bin")
 VAE_FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
 WHISPER_FILES = ("model.safetensors", "pytorch_model.bin")
 
-# The autoencoder's attention as its file names it, and as diffusers does now.
+# The autoencoder's attention as its file names it, and as ours does.
 _OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def make_generator(config: Mapping[str, Any] = GENERATOR_CONFIG) -> UNet2DConditionModel:
-    """(B, 8, H, W) latents, timestep 0, (B, 50, 384) tokens with their positions -> (B, 4, H, W) latents."""
-    return UNet2DConditionModel(**config)
-
-
-def make_vae(config: Mapping[str, Any] = VAE_CONFIG) -> AutoencoderKL:
-    """The autoencoder: (B, 3, 8 H, 8 W) RGB from -1 to 1, and (B, 4, H, W) latents."""
-    return AutoencoderKL(**config)
-
-
-def make_whisper() -> WhisperEncoder:
-    """The encoder of whisper-tiny: (B, 80, 3000) log-mel -> (B, 1500, 384)."""
-    return WhisperEncoder(WhisperConfig(**WHISPER_CONFIG))
-
-
-def load_generator(folder: Path) -> UNet2DConditionModel:
+def load_generator(folder: Path) -> Generator:
     """The generator of the entry musetalk-1.0 or musetalk-1.5; StudioError('weights_broken') for a wrong file."""
-    return _load("MuseTalk", folder, GENERATOR_FILES, make_generator, dict)
+    return _load("MuseTalk", folder, GENERATOR_FILES, Generator, dict)
 
 
-def load_vae(folder: Path) -> AutoencoderKL:
+def load_vae(folder: Path) -> Autoencoder:
     """The autoencoder of the entry sd-vae-ft-mse; StudioError('weights_broken') for a wrong file."""
-    return _load("sd-vae-ft-mse", folder, VAE_FILES, make_vae, renamed_attention)
+    return _load("sd-vae-ft-mse", folder, VAE_FILES, Autoencoder, renamed_attention)
 
 
 def load_whisper(folder: Path) -> WhisperEncoder:
     """The encoder of the entry whisper-tiny; StudioError('weights_broken') for a wrong file."""
-    return _load("whisper-tiny", folder, WHISPER_FILES, make_whisper, encoder_part)
+    return _load("whisper-tiny", folder, WHISPER_FILES, WhisperEncoder, encoder_part)
 
 
 def renamed_attention(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -146,12 +97,12 @@ def sinusoid(count: int = TOKENS, size: int = TOKEN_SIZE) -> Tensor:
 class Faces(nn.Module):
     """Latents and sound in, faces out; all that does not depend on them is worked out beforehand.
 
-    It takes the generator over (which cannot be called by itself any more), and of ``vae`` the decoder.
+    It takes the generator over and settles its clock, and of ``vae`` it takes the decoder.
     """
 
-    def __init__(self, generator: UNet2DConditionModel, vae: AutoencoderKL) -> None:
+    def __init__(self, generator: Generator, vae: Autoencoder) -> None:
         super().__init__()
-        _settle_time(generator)
+        generator.settle()
         self.generator = generator
         self.post_quant_conv, self.decoder = vae.post_quant_conv, vae.decoder
         self.positions: Tensor
@@ -160,52 +111,21 @@ class Faces(nn.Module):
     def forward(self, latents: Tensor, tokens: Tensor) -> Tensor:
         """(B, 8, 32, 32) of Latents, (B, 50, 384) heard, any float types -> (B, 256, 256, 3) uint8 BGR."""
         kind = self.positions.dtype
-        painted = self.paint(latents.to(kind), tokens.to(kind) + self.positions)
+        painted = self.generator(latents.to(kind), tokens.to(kind) + self.positions)
         decoded = self.decoder(self.post_quant_conv(painted / LATENT_SCALE)).float()
         colours = (decoded / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
         return colours.flip(1).permute(0, 2, 3, 1).contiguous()
 
-    def paint(self, latents: Tensor, heard: Tensor) -> Tensor:
-        """(B, 8, H, W), (B, 50, 384) with positions -> (B, 4, H, W): the generator's way without its clock."""
-        generator = self.generator
-        now = generator.conv_in(latents)
-        skipped = [now]
-        for block in generator.down_blocks:
-            now, passed = block(now, None, **_sound(block, heard))
-            skipped += passed
-        now = generator.mid_block(now, None, **_sound(generator.mid_block, heard))
-        for block in generator.up_blocks:
-            first = len(skipped) - len(block.resnets)
-            now = block(now, tuple(skipped[first:]), None, **_sound(block, heard))
-            del skipped[first:]
-        painted: Tensor = generator.conv_out(generator.conv_act(generator.conv_norm_out(now)))
-        return painted
-
 
 def blank() -> Faces:
     """The network as it is run, with weights that mean nothing; for compiling."""
-    return Faces(make_generator(), make_vae())
-
-
-def _sound(block: nn.Module, heard: Tensor) -> dict[str, Tensor]:
-    return {"encoder_hidden_states": heard} if getattr(block, "has_cross_attention", False) else {}
-
-
-def _settle_time(generator: UNet2DConditionModel) -> None:
-    """Add what timestep 0 adds after each first convolution to that convolution's bias, once and for all."""
-    with torch.no_grad():
-        time = generator.time_embedding(generator.time_proj(torch.zeros(1)).to(generator.dtype))
-        for module in generator.modules():
-            if getattr(module, "time_emb_proj", None) is not None:
-                bias = module.conv1.bias + module.time_emb_proj(functional.silu(time))[0]
-                module.conv1.bias, module.time_emb_proj = nn.Parameter(bias, requires_grad=False), None
-    del generator.time_embedding
+    return Faces(Generator(), Autoencoder())
 
 
 class Latents(nn.Module):
     """Faces in, what the generator sees of them out; needs only the encoder of ``vae``."""
 
-    def __init__(self, vae: AutoencoderKL) -> None:
+    def __init__(self, vae: Autoencoder) -> None:
         super().__init__()
         self.encoder, self.quant_conv = vae.encoder, vae.quant_conv
 
@@ -235,4 +155,4 @@ class Ear(nn.Module):
         The last is the one after the closing norm.
         """
         kind = self.encoder.conv1.weight.dtype
-        return torch.stack(self.encoder(mel.to(kind), output_hidden_states=True).hidden_states, 2)
+        return torch.stack(self.encoder(mel.to(kind)), 2)
