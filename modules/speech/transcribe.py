@@ -88,8 +88,8 @@ class Transcriber:
         ]
         return Transcript("".join(w.text for w in words).strip(), language, float(certainty), tuple(words))
 
-    def hear(self, sound: Floats, language: str, window: float, most_tokens: int) -> Heard:
-        """One sentence, at most a window long. sound: mono at 16 kHz.
+    def hear(self, sound: Floats, language: str, window: float, most_tokens: int, mixed: bool = False) -> Heard:
+        """One sentence, at most a window long. sound: mono at 16 kHz; mixed: it has English words in Chinese.
 
         window: seconds that the network looks at, silence behind the sound included. WINDOW is what
         it was trained on; the cost falls with the window, and so does the certainty. most_tokens:
@@ -102,11 +102,13 @@ class Transcriber:
         size = round(min(window, WINDOW) * SAMPLE_RATE)
         # Silence goes into the sound itself: as features it would not look like silence.
         features = model.feature_extractor(np.pad(sound[:size], (0, max(0, size - len(sound)))), padding=0)
-        before = tokenizer.encode(" " + _CHINESE_PROMPT) if language == "zh" else []
+        # The prompt is all Chinese, and Latin words behind it are written in Chinese, too.
+        before = tokenizer.encode(" " + _CHINESE_PROMPT) if language == "zh" and not mixed else []
         prompt = model.get_prompt(tokenizer, before, without_timestamps=True)
         length = min(len(prompt) + most_tokens, model.max_length)
         encoded = model.encode(features)
-        found = model.model.generate(encoded, [prompt], beam_size=1, max_length=length)[0].sequences_ids[0]
+        beam = BEAM if mixed else 1
+        found = model.model.generate(encoded, [prompt], beam_size=beam, max_length=length)[0].sequences_ids[0]
         tokens = [token for token in found if token < tokenizer.eot]
         text = tokenizer.decode(tokens).strip()
         frames = max(_FEWEST_FRAMES, round(min(len(sound), size) / SAMPLE_RATE * _FRAMES_PER_SECOND))

@@ -191,6 +191,41 @@ def test_an_engine_with_seeds_gets_other_seeds(deaf: Listener) -> None:
     assert not verdict.doubtful
 
 
+def test_a_mixed_sentence_takes_the_other_melodies(deaf: Listener) -> None:
+    melodies = Option("leaning", "option.voice.leaning", "choice", "usual", choices=("usual", "english", "chinese"))
+
+    class Leaning(Stumbling):
+        def speak(
+            self, voice: EnrolledVoice, text: str, language: str, options: Mapping[str, Any]
+        ) -> Iterator[AudioChunk]:
+            asked.append((options.get("leaning", "usual"), options.get("speed", 1.0)))
+            yield from super().speak(voice, text, language, options)
+
+    asked: list[tuple[str, float]] = []
+    engine = Leaning()
+    engine.info = replace(engine.info, options=(*engine.info.options, melodies))
+    careful.speak(engine, VOICE, "今天的meeting，改到三点。", "mixed", {}, deaf, Progress())
+    assert asked == [("usual", 1.0), ("english", 1.0), ("usual", careful.SLOWER[0]), ("chinese", 1.0)]
+    asked.clear()
+    careful.speak(engine, VOICE, "今天的会，改到三点。", "zh", {}, deaf, Progress())
+    assert {melody for melody, _ in asked} == {"usual"}
+
+
+def test_what_was_only_just_understood_is_enough_but_not_in_mixed_text(
+    deaf: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    just = Verdict("", careful.CLEAR_MIXED - 0.01, ())
+    monkeypatch.setattr(Listener, "__call__", lambda *_: just)
+
+    def tries(language: str) -> int:
+        engine = Stumbling(fluent=99)
+        careful.speak(engine, VOICE, "今天的meeting改到三点。", language, {}, deaf, Progress())
+        return len(engine.spoken)
+
+    assert tries("zh") == 1
+    assert tries("mixed") == 3
+
+
 def test_the_pipeline_marks_what_remains_and_does_not_listen_twice(tmp_path: Path, deaf: Listener) -> None:
     utterances = script.parse("你好。今天天气真是不错啊。再见。", 1000)
 

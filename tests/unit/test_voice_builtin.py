@@ -57,8 +57,8 @@ def test_prosody_follows_language_and_pitch() -> None:
     low, high = LearntVoice((0.5,) * 128, 120.0), LearntVoice((0.5,) * 128, 220.0)
     assert low.prosody("zh") == LOW["zh"]
     assert high.prosody("en") == HIGH["en"]
-    assert high.mixed == ("zh", "en")
-    both = low.style(voice_packs(), low.mixed[0], 40)[128:]
+    assert high.mixed() == ("zh", "en")
+    both = low.style(voice_packs(), low.mixed()[0], 40)[128:]
     alone = [low.style(voice_packs(), language, 40)[128:] for language in ("zh", "en")]
     assert both == pytest.approx(np.mean(alone, axis=0), abs=1e-6)
     packs = voice_packs()

@@ -100,7 +100,8 @@ class Upgrade:
     def _stamp(self) -> Path:
         """The file that says that the cache holds this network, on this card, with this torch and this code."""
         place, _ = self._recipe.maker.split(":")
-        code = inspect.getsource(importlib.import_module(place))
+        source = Path(inspect.getfile(importlib.import_module(place))).parent
+        code = [path.read_text(encoding="utf-8") for path in sorted(source.glob("*.py"))]
         card = torch.cuda.get_device_name(self._device), torch.cuda.get_device_capability(self._device)
         told = [
             self._recipe.maker,

@@ -53,6 +53,7 @@ class BuiltinVoiceEngine:
         options=(
             Option("speed", "option.voice.speed", "number", 1.0, 0.6, 1.6, 0.05),
             Option("pitch", "option.voice.pitch", "number", 0.0, -4.0, 4.0, 0.5),
+            Option("leaning", "option.voice.leaning", "choice", "usual", choices=("usual", "english", "chinese")),
         ),
     )
 
@@ -81,16 +82,17 @@ class BuiltinVoiceEngine:
         person = LearntVoice.load(voice.folder)
         for place, (pause, tokens) in enumerate(_sentences(normalise(text, language), language, vocabulary)):
             letters = vocabulary.letters(tokens)
-            reading = self._read(person, tokens, letters, language, chosen["speed"], 2 ** (chosen["pitch"] / 12))
+            reading = self._read(person, tokens, letters, language, chosen)
             said = synthesiser.sound(reading, np.array(person.timbre, np.float32))
             sentence = finish(said.sound, phones_of(letters, said.frames, said.sound))
             yield media.collect([_silence(pause), sentence]) if place else sentence
 
     def _read(
-        self, person: LearntVoice, tokens: list[int], letters: list[str], language: str, speed: float, pitch: float
+        self, person: LearntVoice, tokens: list[int], letters: list[str], language: str, chosen: Mapping[str, Any]
     ) -> Reading:
-        """One sentence with the melody and rhythm of its language; pitch: a factor to the person's own."""
+        """One sentence with the melody and rhythm of its language; chosen: all options."""
         _, synthesiser = self._load()
+        speed, pitch = chosen["speed"], 2 ** (chosen["pitch"] / 12)
 
         def read(one: str, pace: float) -> Reading:
             reading = synthesiser.read(tokens, person.style(voice_packs(), one, len(tokens)), speed * pace)
@@ -99,7 +101,7 @@ class BuiltinVoiceEngine:
         if language != "mixed":
             return read(language, 1.0)
         words = english_words(letters)
-        own, other = person.mixed
+        own, other = person.mixed(chosen["leaning"])
         chinese = read(own, MIXED_SPEED[own])
         if other == own or not words:
             return chinese

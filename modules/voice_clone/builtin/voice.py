@@ -43,6 +43,11 @@ HIGH = {
 }
 
 
+# What lends the prosody of the Chinese and of the English words of a mixed sentence, by how it leans.
+LOW_MIXED = {"usual": ("mixed", "mixed"), "english": ("zh", "en"), "chinese": ("zh", "mixed")}
+HIGH_MIXED = {"usual": ("zh", "en"), "english": ("en", "en"), "chinese": ("zh", "zh")}
+
+
 @dataclass(frozen=True)
 class LearntVoice:
     """timbre: the 128 numbers of Kokoro's decoder style; pitch: the person's median F0 in Hz.
@@ -58,10 +63,12 @@ class LearntVoice:
         """What lends the prosody in ``language``: 'zh', 'en', 'ja' or what ``mixed`` says."""
         return (LOW if self._is_low else HIGH)[language]
 
-    @property
-    def mixed(self) -> tuple[str, str]:
-        """Whose prosody the Chinese and the English words of a mixed sentence take (docs/quality/mixed.md)."""
-        return ("mixed", "mixed") if self._is_low else ("zh", "en")
+    def mixed(self, leaning: str = "usual") -> tuple[str, str]:
+        """Whose prosody the Chinese and the English words of a mixed sentence take (docs/quality/mixed.md).
+
+        leaning: 'usual', 'english' or 'chinese'.
+        """
+        return (LOW_MIXED if self._is_low else HIGH_MIXED)[leaning]
 
     @property
     def _is_low(self) -> bool:
