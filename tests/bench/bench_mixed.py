@@ -3,10 +3,11 @@
     python -m tests.bench.bench_mixed --voice low=FOLDER --voice high=FOLDER [--shared ../shared]
 
 FOLDER holds what the built-in engine learnt of a person (kokoro_voice.json). The sentences are
-tests/data/mixed_15.txt, spoken as in a render: listened back to, and doubtful ones spoken again. The judge
-listens in Chinese mode with Whisper's standard decoding (beam of five, falling back to higher temperatures) and
-without a prompt: the one of ``probes/eval_voice.py`` of the shared folder, which only asks for simplified
-characters, now and then makes Whisper write the prompt itself or a row of brackets. Both totals are reported.
+tests/data/mixed_15.txt, spoken as in a render: listened back to, and doubtful ones spoken again. The judge,
+which is the listener's own recogniser, listens in Chinese mode with Whisper's standard decoding (beam of five,
+falling back to higher temperatures) and without a prompt: the one of ``probes/eval_voice.py`` of the shared
+folder, which only asks for simplified characters, now and then makes Whisper write the prompt itself or a row of
+brackets. Both totals are reported.
 A Latin word counts as heard when its letters stand in what was heard (so 派森 for Python is a miss). Writes
 docs/quality/mixed.md; exit status 1 when a bar is missed.
 """
@@ -42,13 +43,15 @@ LOANS = {"咖啡": "coffee", "酷": "cool", "爵士": "jazz"}
 class Score:
     """Syllables (a Latin word counts as one) and Latin words of all sentences of a voice, and what was heard.
 
-    prompted: the same by the judge with its prompt.
+    cpu: of speaking and listening back to ``seconds`` of speech; prompted: the same by the judge with its prompt.
     """
 
     errors: int = 0
     syllables: int = 0
     heard: int = 0
     words: int = 0
+    cpu: float = 0.0
+    seconds: float = 0.0
     lines: list[str] = field(default_factory=list)
     prompted: Score | None = None
 
@@ -87,7 +90,10 @@ def judge_voice(engine: BuiltinVoiceEngine, folder: Path, judge: ModuleType, lis
     assert score.prompted is not None
     for text in SENTENCES.read_text(encoding="utf-8").split():
         voice = EnrolledVoice("builtin", folder)
+        began = time.process_time()
         speech, _ = careful.speak(engine, voice, text, "mixed", {}, listener, Progress())
+        score.cpu += time.process_time() - began
+        score.seconds += len(speech.samples) / speech.sample_rate
         sound = judge.load(speech.samples, src_sr=engine.info.sample_rate)
         # Opens the recogniser, too.
         score.prompted.add(text, judge.asr(sound, "zh")[0], judge)
@@ -108,6 +114,7 @@ def report(scores: dict[str, Score], pitches: dict[str, float]) -> str:
         lines += ["", f"## {name} voice ({pitches[name]:.0f} Hz)", "", "```"]
         lines.append(line("syllables heard wrongly", score.error_rate, "%", ERROR_BAR))
         lines.append(line("Latin words heard", score.heard_rate, "%", HEARD_BAR, at_most=False))
+        lines.append(f"speaking and listening back: {score.cpu / score.seconds:.1f} CPU-s a second")
         if score.prompted is not None:
             both = f"{score.prompted.error_rate:.2f} % and {score.prompted.heard_rate:.2f} %"
             lines.append(f"the judge with its prompt: {both}")
