@@ -18,7 +18,7 @@ from modules.voice_clone.base import EnrolledVoice, VoiceEngine, VoiceEngineInfo
 # How often a doubtful sentence is spoken again; the best of all tries is kept.
 MORE_TRIES = 2
 # English in Chinese is what a voice says worst, and a misheard Latin word counts half: what is not wholly understood
-# is tried again, too, and once more (docs/quality/mixed.md).
+# is tried again, too, and once more (docs/quality/mixed_tried.md).
 CLEAR_MIXED, MORE_MIXED_TRIES = 0.97, 3
 SLOWER = (0.92, 0.85)
 CLAUSE_PAUSE = 0.12

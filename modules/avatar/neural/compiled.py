@@ -1,8 +1,9 @@
 """Networks compiled while they already serve, and kept on disk for the next start.
 
 Compiling takes up to a minute or two and holds Python's lock: done in this process it would make sound jitter. So a
-child process compiles first, with weights that mean nothing, and fills torch's cache on disk; only then a thread here
-compiles the same network, which takes what it finds there, and the engine changes over.
+child process compiles first, with weights that mean nothing, and fills torch's cache on disk; only then, and while
+nobody uses the network, a thread here compiles the same one, which takes what it finds there, and the engine changes
+over.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ log = logging.getLogger("compiled")
 # Free memory of the card that compiling needs, so many times the network's own and so much beside it.
 ROOM_TIMES, ROOM_BYTES = 2, 2_000_000_000
 LOOK_SECONDS = 0.5
+# Even from the cache it holds the lock for 8 to 14 s: a first frame took 0.8 to 1.3 s beside it instead of 0.15.
+PAUSE_SECONDS = 3.0
 STOPPED_SECONDS = 5.0
 
 
@@ -54,13 +57,30 @@ def can_compile() -> bool:
     return found and any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang"))
 
 
+def paused(idle: Callable[[], float], stopped: threading.Event) -> bool:
+    """Wait until ``idle`` tells of PAUSE_SECONDS without use; False if it is ``stopped`` before."""
+    while (left := PAUSE_SECONDS - idle()) > 0:
+        if stopped.wait(left):
+            return False
+    return not stopped.is_set()
+
+
 class Upgrade:
-    """A compiled form of ``network`` for batches of ``size``, in the making; ``ready`` gives it once it is there."""
+    """A compiled form of ``network`` for batches of ``size``, in the making; ``ready`` gives it once it is there.
+
+    idle: tells for how many seconds nobody has used the network.
+    """
 
     def __init__(
-        self, recipe: Recipe, network: nn.Module, device: torch.device, inputs: Sequence[np.ndarray], size: int
+        self,
+        recipe: Recipe,
+        network: nn.Module,
+        device: torch.device,
+        inputs: Sequence[np.ndarray],
+        size: int,
+        idle: Callable[[], float],
     ) -> None:
-        self._recipe, self._network, self._device = recipe, network, device
+        self._recipe, self._network, self._device, self._idle = recipe, network, device, idle
         self._dtype = next(network.parameters()).dtype
         self._shapes = [((size, *array.shape[1:]), str(array.dtype)) for array in inputs]
         self._made: Callable[..., torch.Tensor] | None = None
@@ -85,7 +105,7 @@ class Upgrade:
     def _make(self) -> None:
         try:
             stamp = self._stamp()
-            if not stamp.exists() and not self._child(stamp):
+            if not stamp.exists() and not self._child(stamp) or not paused(self._idle, self._stopped):
                 return
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(self._recipe.cache)
             network = torch.compile(self._network, dynamic=False)

@@ -7,6 +7,7 @@ one batch go on while the next is computed.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -71,6 +72,7 @@ class Runner:
         self._recipe = recipe
         self._recorded: dict[int, _Recorded] = {}
         self._upgrades: dict[int, Upgrade] = {}
+        self._used = time.monotonic()
         if self._device.type == "cuda":
             self._up, self._down = torch.cuda.Stream(self._device), torch.cuda.Stream(self._device)
 
@@ -84,14 +86,18 @@ class Runner:
             with torch.inference_mode():
                 given = [torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for array in inputs]
                 return Ticket(self._module(*given).cpu(), count, None)
+        self._used = time.monotonic()
         size = next(size for size in self._sizes if size >= max(count, room))
         if size not in self._recorded:
             self._recorded[size] = _Recorded(self._module, self._device, size, inputs)
             if self._recipe is not None:
-                self._upgrades[size] = Upgrade(self._recipe, self._module, self._device, inputs, size)
+                self._upgrades[size] = Upgrade(self._recipe, self._module, self._device, inputs, size, self._idle)
         elif size in self._upgrades and (compiled := self._upgrades[size].ready()) is not None:
             self._recorded[size] = _Recorded(compiled, self._device, size, inputs)
         return self._recorded[size].submit(inputs, self._up, self._down)
+
+    def _idle(self) -> float:
+        return time.monotonic() - self._used
 
     def close(self) -> None:
         """Stop what is still compiled for it."""

@@ -29,7 +29,7 @@ from modules.voice_clone.builtin.voice import FILE, LearntVoice
 PAUSE_SECONDS = 0.3
 # Between two pieces of one sentence.
 BREATH_SECONDS = 0.18
-# Languages are understood better beside each other when they are not hurried (docs/quality/mixed.md).
+# Languages are understood better beside each other when they are not hurried (docs/quality/mixed_tried.md).
 MIXED_SPEED = {"zh": 0.95, "en": 0.9, "mixed": 0.9}
 
 _SENTENCE = re.compile(r"[^。！？!?；;…\n]*[。！？!?；;…\n]+[”’」』）)\"']*|[^。！？!?；;…\n]+$")

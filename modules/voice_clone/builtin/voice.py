@@ -64,7 +64,7 @@ class LearntVoice:
         return (LOW if self._is_low else HIGH)[language]
 
     def mixed(self, leaning: str = "usual") -> tuple[str, str]:
-        """Whose prosody the Chinese and the English words of a mixed sentence take (docs/quality/mixed.md).
+        """Whose prosody the Chinese and the English words of a mixed sentence take (docs/quality/mixed_tried.md).
 
         leaning: 'usual', 'english' or 'chinese'.
         """
