@@ -105,7 +105,7 @@ class Upgrade:
     def _make(self) -> None:
         try:
             stamp = self._stamp()
-            if not stamp.exists() and not self._child(stamp) or not paused(self._idle, self._stopped):
+            if (not stamp.exists() and not self._child(stamp)) or not paused(self._idle, self._stopped):
                 return
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(self._recipe.cache)
             network = torch.compile(self._network, dynamic=False)
