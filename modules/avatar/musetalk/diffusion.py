@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from modules.avatar.musetalk.attention import attend
+
 GROUPS = 32
 HEADS = 8
 GENERATOR_EPSILON, PLAIN_EPSILON = 1e-5, 1e-6
@@ -81,27 +83,6 @@ class Upsampler(nn.Module):
         return doubled
 
 
-class Attention(nn.Module):
-    """Attention of tokens (B, N, ``width``) to others (B, T, ``heard``), or to themselves."""
-
-    def __init__(self, width: int, heard: int, heads: int, bias: bool) -> None:
-        super().__init__()
-        self.heads = heads
-        self.to_q = nn.Linear(width, width, bias)
-        self.to_k, self.to_v = nn.Linear(heard, width, bias), nn.Linear(heard, width, bias)
-        self.to_out = nn.Sequential(nn.Linear(width, width))
-
-    def forward(self, tokens: Tensor, heard: Tensor | None = None) -> Tensor:
-        others = tokens if heard is None else heard
-        query, key, value = (
-            given.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for given in (self.to_q(tokens), self.to_k(others), self.to_v(others))
-        )
-        found = functional.scaled_dot_product_attention(query, key, value)
-        given: Tensor = self.to_out(found.transpose(1, 2).flatten(2))
-        return given
-
-
 def _as_tokens(seen: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, H W, C)."""
     return seen.permute(0, 2, 3, 1).flatten(1, 2)
@@ -113,6 +94,20 @@ def _as_picture(tokens: Tensor, like: Tensor) -> Tensor:
 
 
 # --- the generator -------------------------------------------------------------------------------
+
+
+class Attention(nn.Module):
+    """Attention of tokens (B, N, ``width``) to others (B, T, ``heard``)."""
+
+    def __init__(self, width: int, heard: int) -> None:
+        super().__init__()
+        self.to_q = nn.Linear(width, width, bias=False)
+        self.to_k, self.to_v = nn.Linear(heard, width, bias=False), nn.Linear(heard, width, bias=False)
+        self.to_out = nn.Sequential(nn.Linear(width, width))
+
+    def forward(self, tokens: Tensor, others: Tensor) -> Tensor:
+        found: Tensor = self.to_out(attend(self.to_q(tokens), self.to_k(others), self.to_v(others), HEADS))
+        return found
 
 
 class _Gated(nn.Module):
@@ -144,12 +139,13 @@ class _Listening(nn.Module):
 
     def __init__(self, width: int, heard: int) -> None:
         super().__init__()
-        self.norm1, self.attn1 = nn.LayerNorm(width), Attention(width, width, HEADS, bias=False)
-        self.norm2, self.attn2 = nn.LayerNorm(width), Attention(width, heard, HEADS, bias=False)
+        self.norm1, self.attn1 = nn.LayerNorm(width), Attention(width, width)
+        self.norm2, self.attn2 = nn.LayerNorm(width), Attention(width, heard)
         self.norm3, self.ff = nn.LayerNorm(width), _FeedForward(width)
 
     def forward(self, tokens: Tensor, heard: Tensor) -> Tensor:
-        tokens = tokens + self.attn1(self.norm1(tokens))
+        normed = self.norm1(tokens)
+        tokens = tokens + self.attn1(normed, normed)
         tokens = tokens + self.attn2(self.norm2(tokens), heard)
         grown: Tensor = tokens + self.ff(self.norm3(tokens))
         return grown
@@ -314,15 +310,19 @@ class Generator(nn.Module):
 # --- the autoencoder -----------------------------------------------------------------------------
 
 
-class _PlainAttention(Attention):
+class _PlainAttention(nn.Module):
     """Attention of all places to each other, with one head: (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, channels: int) -> None:
-        super().__init__(channels, channels, heads=1, bias=True)
+        super().__init__()
         self.group_norm = nn.GroupNorm(GROUPS, channels, PLAIN_EPSILON)
+        self.to_q, self.to_k, self.to_v = (nn.Linear(channels, channels) for _ in range(3))
+        self.to_out = nn.Sequential(nn.Linear(channels, channels))
 
-    def forward(self, seen: Tensor, heard: Tensor | None = None) -> Tensor:
-        return seen + _as_picture(super().forward(_as_tokens(self.group_norm(seen)), heard), seen)
+    def forward(self, seen: Tensor) -> Tensor:
+        tokens = _as_tokens(self.group_norm(seen))
+        found = self.to_out(attend(self.to_q(tokens), self.to_k(tokens), self.to_v(tokens), heads=1))
+        return seen + _as_picture(found, seen)
 
 
 class _PlainLevel(nn.Module):

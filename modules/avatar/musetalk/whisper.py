@@ -9,6 +9,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from modules.avatar.musetalk.attention import attend
+
 MELS, STEPS = 80, 1500
 WIDTH, LAYERS, HEADS = 384, 4, 6
 
@@ -22,11 +24,8 @@ class _Attention(nn.Module):
         self.v_proj, self.out_proj = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
 
     def forward(self, steps: Tensor) -> Tensor:
-        query, key, value = (
-            layer(steps).unflatten(-1, (HEADS, -1)).transpose(1, 2) for layer in (self.q_proj, self.k_proj, self.v_proj)
-        )
-        found = functional.scaled_dot_product_attention(query, key, value)
-        given: Tensor = self.out_proj(found.transpose(1, 2).flatten(2))
+        found = attend(self.q_proj(steps), self.k_proj(steps), self.v_proj(steps), HEADS)
+        given: Tensor = self.out_proj(found)
         return given
 
 
