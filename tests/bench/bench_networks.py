@@ -5,8 +5,7 @@ for MuseTalk the diffusers library.
 
 Published: Wav2Lip in float32, MuseTalk by diffusers in float16, eager, NCHW; inputs as its scripts hand them over, the
 result as numpy on the host. Ours: what the engines run, bytes in and bytes out. Both get the same batch and the same
-synthetic
-weights; a ratio above 1 means that ours is faster.
+synthetic weights; a ratio above 1 means that ours is faster.
 """
 
 from __future__ import annotations

@@ -41,8 +41,6 @@ HIGH = {
     "en": Prosody(("af_heart",), 191.0, 0.17),
     "ja": Prosody(("jf_alpha",), 272.0, 0.22),
 }
-
-
 # What lends the prosody of the Chinese and of the English words of a mixed sentence, by how it leans.
 LOW_MIXED = {"usual": ("mixed", "mixed"), "english": ("zh", "en"), "chinese": ("zh", "mixed")}
 HIGH_MIXED = {"usual": ("zh", "en"), "english": ("en", "en"), "chinese": ("zh", "zh")}
