@@ -79,7 +79,7 @@ def extract(source: Path, output: Path, models_dir: Path, threads: int, progress
     progress.at(0.2)
     db = noise.signal_to_noise(sound, SOUND_RATE, speech)
     denoised = db < noise.HELPS_BELOW_DB
-    cleaned = noise.denoise(sound) if denoised else sound
+    cleaned = noise.denoise(sound, speech) if denoised else sound
     voice = vad.cut(media.resample(cleaned, SOUND_RATE, TIMBRE_RATE), TIMBRE_RATE, speech)
     progress.at(0.35)
     alike = _likeness(voice, speech, models_dir)

@@ -167,11 +167,11 @@ def enrol(name: str, seed: int, clip: Path, models: Path, work: Path, kind: str 
 
 
 def uncloned_voice(person: LearntVoice, language: str, folder: Path) -> EnrolledVoice:
-    """The person's F0 and prosody in the prosody pack's own timbre."""
+    """The person's F0, prosody and room in the prosody pack's own timbre."""
     folder.mkdir(parents=True, exist_ok=True)
     packs = voice_packs()
     timbre = packs.timbres()[packs.names.index(person.prosody("zh" if language == "mixed" else language).packs[0])]
-    LearntVoice(tuple(float(x) for x in timbre), person.pitch, person.spread).save(folder)
+    LearntVoice(tuple(float(x) for x in timbre), person.pitch, person.spread, person.room).save(folder)
     return EnrolledVoice("builtin", folder)
 
 

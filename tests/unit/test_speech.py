@@ -11,7 +11,7 @@ from modules import media
 from modules.errors import StudioError
 from modules.progress import Progress
 from modules.settings import ROOT
-from modules.speech.denoise import denoise, signal_to_noise
+from modules.speech.denoise import _rnnoise, denoise, signal_to_noise
 from modules.speech.extract import extract
 from modules.speech.passage import Likeness, best_passage, likeness
 from modules.speech.pitch import median_pitch, melody, pitch_track
@@ -69,7 +69,7 @@ def test_signal_to_noise_is_what_was_mixed(db: float) -> None:
 
 def test_denoise_keeps_length_and_lowers_noise() -> None:
     noise = np.random.default_rng(2).normal(0, 0.02, 48000 * 2 + 123).astype(np.float32)
-    cleaned = denoise(noise)
+    cleaned = denoise(noise, [])
     assert cleaned.shape == noise.shape
     assert np.sqrt((cleaned[24000:] ** 2).mean()) < 0.3 * np.sqrt((noise[24000:] ** 2).mean())
 
@@ -78,10 +78,25 @@ def test_denoise_stays_in_step(shared_media: Path | None) -> None:
     if shared_media is None:
         pytest.skip("needs a clip of real speech")
     sound = media.read_sound(shared_media / "speech_zh_man_10s.wav", 48000, duration=4.0)
-    cleaned = denoise(sound)
+    cleaned = denoise(sound, [Span(0.0, 4.0)])
     middle = slice(48000, 48000 * 3)
     best = max(range(-960, 961, 40), key=lambda lag: float(np.dot(sound[middle], np.roll(cleaned, lag)[middle])))
     assert abs(best) <= 80
+
+
+def test_denoise_keeps_more_of_the_echo_of_a_room_than_rnnoise_alone(shared_media: Path | None) -> None:
+    if shared_media is None:
+        pytest.skip("needs a clip of real speech")
+    voice = media.read_sound(shared_media / "speech_zh_man_10s.wav", 48000, duration=5.0)
+    time = np.arange(24000) / 48000
+    echo = np.random.default_rng(3).standard_normal(24000) * 10 ** (-3 * time / 0.5)
+    echo = np.concatenate([[1.0], np.zeros(240), echo / np.sqrt((echo**2).sum())])
+    voice = np.concatenate([np.zeros(48000), np.convolve(voice, echo)]).astype(np.float32)
+    noise = np.random.default_rng(4).normal(0, np.sqrt((voice**2).mean()) / 10 ** (10 / 20), len(voice))
+    mixed = (voice + noise).astype(np.float32)
+    cleaned, alone = denoise(mixed, [Span(1.0, len(voice) / 48000)]), _rnnoise(mixed)
+    assert 10 * np.log10((noise[4800:38400] ** 2).mean() / (cleaned[4800:38400] ** 2).mean()) > 20
+    assert 10 * np.log10((cleaned[48000:] ** 2).mean() / (alone[48000:] ** 2).mean()) > 1
 
 
 def words(*timed: tuple[str, float, float]) -> list[TimedWord]:

@@ -119,7 +119,7 @@ def test_a_voice_that_is_not_understood_is_not_kept() -> None:
         return lambda *_: Verdict(None, next(heard), ())
 
     def chosen(clear: list[float]) -> float:
-        return float(accepted(Learner(), [last, early, start], [None, None], listener(clear), Progress())[0])
+        return float(accepted(Learner(), [last, early, start], [None, None], listener(clear), None, Progress())[0])
 
     assert chosen([1.0, 0.9]) == 2.0
     assert chosen([1.0, 0.3, 0.8, 0.8]) == 1.0

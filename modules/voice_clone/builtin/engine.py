@@ -54,6 +54,7 @@ class BuiltinVoiceEngine:
             Option("speed", "option.voice.speed", "number", 1.0, 0.6, 1.6, 0.05),
             Option("pitch", "option.voice.pitch", "number", 0.0, -4.0, 4.0, 0.5),
             Option("leaning", "option.voice.leaning", "choice", "usual", choices=("usual", "english", "chinese")),
+            Option("room", "option.voice.room", "number", 1.0, 0.0, 1.0, 0.1),
         ),
     )
 
@@ -80,12 +81,14 @@ class BuiltinVoiceEngine:
             raise StudioError("language_not_spoken", language=language)
         vocabulary, synthesiser = self._load()
         person = LearntVoice.load(voice.folder)
+        room = person.room.response(chosen["room"]) if person.room and chosen["room"] else None
+        dying_away = (len(room) - 1) / SAMPLE_RATE if room is not None else 0.0
         for place, (pause, tokens) in enumerate(_sentences(normalise(text, language), language, vocabulary)):
             letters = vocabulary.letters(tokens)
             reading = self._read(person, tokens, letters, language, chosen)
             said = synthesiser.sound(reading, np.array(person.timbre, np.float32))
-            sentence = finish(said.sound, phones_of(letters, said.frames, said.sound))
-            yield media.collect([_silence(pause), sentence]) if place else sentence
+            sentence = finish(said.sound, phones_of(letters, said.frames, said.sound), room)
+            yield media.collect([_silence(max(0.0, pause - dying_away)), sentence]) if place else sentence
 
     def _read(
         self, person: LearntVoice, tokens: list[int], letters: list[str], language: str, chosen: Mapping[str, Any]

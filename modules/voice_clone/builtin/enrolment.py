@@ -1,11 +1,11 @@
 """Learning a voice: the 128 numbers with which Kokoro's decoder sounds like the person.
 
 A convex mix of the shipped voices is the start; Adam then brings the speaker embedding, seen through
-several filters, and the long-term spectrum of short spoken phrases towards the person's own. What is
-learnt is listened back to, and an earlier state is taken where it is not understood. Measured in the project:
-~0.45 -> ~0.75 in an encoder that is never optimised (docs/quality/voice.md). Runs as a child process
-(``python -m modules.voice_clone.builtin.enrolment``), which writes one JSON object a line: progress
-from 0 to 1, and at the end nothing, or the error.
+several filters, and the long-term spectrum of short spoken phrases towards the person's own, heard in the
+room of the recording. What is learnt is listened back to, and an earlier state is taken where it is not
+understood. Measured in the project: ~0.45 -> ~0.75 in an encoder that is never optimised (docs/quality/voice.md).
+Runs as a child process (``python -m modules.voice_clone.builtin.enrolment``), which writes one JSON object a
+line: progress from 0 to 1, and at the end nothing, or the error.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from modules.speech.listen_back import Listener
 from modules.speech.pitch import Melody, melody
 from modules.voice_clone.builtin.packs import VoicePacks, voice_packs
 from modules.voice_clone.builtin.phonemes import Vocabulary, to_phonemes
+from modules.voice_clone.builtin.room import Room, echoed_alike, find_room
 from modules.voice_clone.builtin.synthesis import finish
 from modules.voice_clone.builtin.views import views
 from modules.voice_clone.builtin.voice import LearntVoice
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from modules.speech.speaker import SpeakerEncoder
+    from modules.voice_clone.builtin.decoder import Decoder
     from modules.voice_clone.builtin.network import Kokoro, SpokenText
 
 Floats = NDArray[np.float32]
@@ -67,12 +69,15 @@ PHRASES = (
     ("en", "Could you show me how this machine really works?"),
     ("zh", "这个问题其实很简单，我来说明一下。"),
 )
+# So many of them tell the room.
+TELLING = 4
 # Not in the training: what is learnt has to say them understandably.
 HELD_OUT = (("en", "Please call me when you get home."), ("zh", "他们明天上午去公园散步。"))
 UNDERSTOOD = 0.7
 
 # Shares of the wall time, measured on two cores.
 READ_UNTIL = 0.12
+FOUND_UNTIL = 0.18
 STEPS_UNTIL = 0.9
 
 
@@ -201,15 +206,28 @@ class Reader:
         return SpokenText(spoken.text, torch.from_numpy(pitch), spoken.energy)
 
 
-class Learner:
-    """Gradient descent on the timbre, everything else fixed."""
+def spoken(decoder: Decoder, timbre: Floats, phrase: SpokenText) -> Tensor:
+    """A whole phrase in ``timbre`` (128,): its sound at 24 kHz."""
+    import torch
 
-    def __init__(self, network: Kokoro, encoder: SpeakerEncoder, meter: SpectrumMeter, target: Target) -> None:
+    with torch.no_grad():
+        return decoder(phrase.text, phrase.pitch, phrase.energy, torch.from_numpy(timbre)[None])[0]
+
+
+class Learner:
+    """Gradient descent on the timbre, everything else fixed. room: where the target was recorded."""
+
+    def __init__(
+        self, network: Kokoro, encoder: SpeakerEncoder, meter: SpectrumMeter, target: Target, room: Room | None
+    ) -> None:
+        import torch
+
         self._decoder = network.decoder
         self._encoder = encoder
         self._meter = meter
         self._target = target
         self._bands = recorded_bands(target.spectrum)
+        self._room = None if room is None else torch.from_numpy(room.response())
 
     def learn(self, start: Floats, phrases: list[SpokenText], seed: int, progress: Progress) -> dict[int, Floats]:
         """Timbres after each of CHECKPOINTS steps, from ``start`` (128,)."""
@@ -237,11 +255,13 @@ class Learner:
         """A whole phrase in ``timbre`` (128,): its sound at 24 kHz, and how far it is from the person."""
         import torch
 
+        sound = spoken(self._decoder, timbre, phrase)
         with torch.no_grad():
-            sound = self._decoder(phrase.text, phrase.pitch, phrase.energy, torch.from_numpy(timbre)[None])[0]
             return sound.numpy(), float(self._loss(sound))
 
     def _loss(self, sound: Tensor) -> Tensor:
+        if self._room is not None:
+            sound = echoed_alike(sound, self._room)
         alike = (self._encoder.each(list(views(sound))) * self._target.embeddings).sum(1)
         return 1 - alike.mean() + SPECTRUM_WEIGHT * self._meter(sound).distance(self._target.spectrum, self._bands)
 
@@ -263,20 +283,27 @@ def _crop(spoken: SpokenText, chance: np.random.Generator) -> SpokenText:
 
 
 def accepted(
-    learner: Learner, candidates: list[Floats], phrases: list[SpokenText], listener: Listener, progress: Progress
+    learner: Learner,
+    candidates: list[Floats],
+    phrases: list[SpokenText],
+    listener: Listener,
+    room: Room | None,
+    progress: Progress,
 ) -> Floats:
     """The first of ``candidates`` that is understood and nearer to the person than the start; else the start.
 
-    candidates: best first, the start last; phrases: HELD_OUT, read. Without a recogniser the distance decides.
+    candidates: best first, the start last; phrases: HELD_OUT, read; room: what they are heard in. Without a
+    recogniser the distance decides.
     """
     start = candidates[-1]
+    echo = None if room is None else room.response()
     far = sum(learner.say(start, phrase)[1] for phrase in phrases)
     for place, timbre in enumerate(candidates[:-1]):
         said = [learner.say(timbre, phrase) for phrase in phrases]
         share = (place + 0.5) / len(candidates)
         progress.at(share)
         if sum(distance for _, distance in said) < far and all(
-            listener(finish(sound), text, language, 1.0, progress.part(share, share)).score >= UNDERSTOOD
+            listener(finish(sound, room=echo), text, language, 1.0, progress.part(share, share)).score >= UNDERSTOOD
             for (sound, _), (language, text) in zip(said, HELD_OUT, strict=True)
         ):
             return timbre
@@ -295,7 +322,8 @@ def enrol(speech: Floats, models_dir: Path, threads: int, seed: int, progress: P
     kokoro = weights.folder(models_dir, "kokoro-82m")
     encoder = load_speaker_encoder(weights.folder(models_dir, "resemblyzer"))
     meter = SpectrumMeter()
-    target = analyse(speech[: int(LONGEST_SECONDS * SAMPLE_RATE)], encoder, meter)
+    speech = speech[: int(LONGEST_SECONDS * SAMPLE_RATE)]
+    target = analyse(speech, encoder, meter)
     progress.at(0.05)
     packs = voice_packs()
     start = mixed_timbre(convex_start(target.embeddings[0].numpy(), packs, target.melody.pitch), packs)
@@ -306,12 +334,14 @@ def enrol(speech: Floats, models_dir: Path, threads: int, seed: int, progress: P
     phrases, held_out = ([reader.read(*phrase) for phrase in group] for group in (PHRASES, HELD_OUT))
     network.forget_text_half()
     progress.at(READ_UNTIL)
-    learner = Learner(network, encoder, meter, target)
-    timbres = learner.learn(start, phrases, seed, progress.part(READ_UNTIL, STEPS_UNTIL))
+    room = find_room(speech, [spoken(network.decoder, start, phrase).numpy() for phrase in phrases[:TELLING]])
+    learner = Learner(network, encoder, meter, target, room)
+    progress.at(FOUND_UNTIL)
+    timbres = learner.learn(start, phrases, seed, progress.part(FOUND_UNTIL, STEPS_UNTIL))
     candidates = [*(timbres[step] for step in sorted(timbres, reverse=True)), start]
     listener = Listener(models_dir, threads)
-    best = accepted(learner, candidates, held_out, listener, progress.part(STEPS_UNTIL, 1.0))
-    return replace(unlearnt, timbre=tuple(round(float(x), 6) for x in best))
+    best = accepted(learner, candidates, held_out, listener, room, progress.part(STEPS_UNTIL, 1.0))
+    return replace(unlearnt, timbre=tuple(round(float(x), 6) for x in best), room=room)
 
 
 def main(words: list[str]) -> int:

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modules.errors import StudioError
-from modules.media import AudioChunk, Phone, clipped
+from modules.media import PAUSE, AudioChunk, Phone, clipped
 from modules.voice_clone.builtin.checkpoint import load_decoder, reader_file
 from modules.voice_clone.builtin.reading import Reading
+from modules.voice_clone.builtin.room import echoed
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -99,8 +100,11 @@ class Synthesiser:
         self._halves = None
 
 
-def finish(sound: Floats, phones: tuple[Phone, ...] = ()) -> AudioChunk:
-    """Without silence at the ends, at an even level: RMS 0.06, peak at most 0.97; ``phones`` move along."""
+def finish(sound: Floats, phones: tuple[Phone, ...] = (), room: Floats | None = None) -> AudioChunk:
+    """Without silence at the ends, at an even level: RMS 0.06, peak at most 0.97; ``phones`` move along.
+
+    room: impulse response of the room to speak in; what dies away there is a pause at the end.
+    """
     sound = np.nan_to_num(sound)
     audible = np.flatnonzero(np.abs(sound) > AUDIBLE)
     if not len(audible):
@@ -108,6 +112,10 @@ def finish(sound: Floats, phones: tuple[Phone, ...] = ()) -> AudioChunk:
     margin = int(MARGIN_SECONDS * SAMPLE_RATE)
     first, stop = max(0, int(audible[0]) - margin), min(len(sound), int(audible[-1]) + margin)
     sound = sound[first:stop] - sound[first:stop].mean()
-    gain = min(LEVEL / np.sqrt((sound**2).mean()), PEAK / np.abs(sound).max())
     kept = clipped(phones, first / SAMPLE_RATE, stop / SAMPLE_RATE)
+    spoken = len(sound)
+    if room is not None:
+        sound = echoed(sound, room)
+        kept = (*kept, Phone(PAUSE, spoken / SAMPLE_RATE, len(sound) / SAMPLE_RATE))
+    gain = min(LEVEL / np.sqrt((sound[:spoken] ** 2).mean()), PEAK / np.abs(sound).max())
     return AudioChunk(np.asarray(sound * gain, np.float32), SAMPLE_RATE, kept)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from modules.voice_clone.builtin.packs import VoicePacks
 from modules.voice_clone.builtin.reading import tuned
+from modules.voice_clone.builtin.room import Room
 
 Floats = NDArray[np.float32]
 
@@ -51,11 +52,13 @@ class LearntVoice:
     """timbre: the 128 numbers of Kokoro's decoder style; pitch: the person's median F0 in Hz.
 
     spread: deviation of the person's ln F0, 0 where it was not measured (voices learnt before it was).
+    room: where the person was recorded; None where that cannot be heard, or was not asked.
     """
 
     timbre: tuple[float, ...]
     pitch: float
     spread: float = 0.0
+    room: Room | None = None
 
     def prosody(self, language: str) -> Prosody:
         """What lends the prosody in ``language``: 'zh', 'en', 'ja' or what ``mixed`` says."""
@@ -96,4 +99,5 @@ class LearntVoice:
     def load(cls, folder: Path) -> LearntVoice:
         """The voice that ``save`` wrote."""
         stored = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        return cls(tuple(stored["timbre"]), stored["pitch"], stored.get("spread", 0.0))
+        room = stored.get("room")
+        return cls(tuple(stored["timbre"]), stored["pitch"], stored.get("spread", 0.0), room and Room(**room))
