@@ -22,6 +22,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -32,7 +33,9 @@ from modules.avatar.builtin.ears import Ears
 from modules.avatar.builtin.engine import BuiltinEngine
 from modules.avatar.builtin.footage import mouth_boxes
 from modules.avatar.builtin.learn import attend, store_crops
+from modules.avatar.builtin.perform import Drawn, PersonPerformance
 from modules.avatar.builtin.person import LoadedPerson, PersonModel
+from modules.avatar.builtin.plan import Drawing
 from modules.avatar.builtin.shapes import face_shapes, opening
 from modules.avatar.builtin.sounds import heard_phones
 from modules.avatar.builtin.sync import USUAL_LAG
@@ -306,35 +309,62 @@ def against_truth(path: Path, studio: Studio, clip: Clip) -> None:
         for number, picture in enumerate(media.read_frames(clip.footage, clip.cut))
     ]
     chosen = _some(min(len(made), len(real)))
-    sheet(path, [[made[n][1] for n in chosen], [real[n] for n in chosen]])
+    sheet(path, [[made[n].picture for n in chosen], [real[n] for n in chosen]])
 
 
 def other_sound(path: Path, studio: Studio, clip: Clip, sound: media.AudioChunk) -> None:
-    """Mouths that speak somebody else's sound."""
+    """Mouths that speak somebody else's sound, above the footage's own frames that they were taken from."""
     made = _mouths(studio, studio.prepared(clip), clip, sound)
-    sheet(path, [[made[n][1] for n in _some(len(made))]])
+    chosen = [made[n] for n in _some(len(made))]
+    sheet(path, [[one.picture for one in chosen], _footage(clip, chosen)])
 
 
 def turned(path: Path, studio: Studio, clips: list[Clip], sound: media.AudioChunk) -> None:
-    """For each clip the frames on which the head is turned furthest from where it mostly is."""
-    tiles = []
+    """For each clip the frames on which the head is turned furthest from where it mostly is; below, as above."""
+    tiles, real = [], []
     for clip in clips:
         made = _mouths(studio, studio.prepared(clip), clip, sound)
         yaw = clip.track.pose[:, 0]
-        away = np.array([abs(yaw[base] - np.median(yaw)) for base, _ in made])
+        away = np.array([abs(yaw[one.base] - np.median(yaw)) for one in made])
         far = np.sort(np.argsort(-away)[: 4 * SHEET_TILES // len(clips)])
-        tiles += [made[n][1] for n in far[::4]]
-    sheet(path, [tiles])
+        chosen = [made[n] for n in far[::4]]
+        tiles += [one.picture for one in chosen]
+        real += _footage(clip, chosen)
+    sheet(path, [tiles, real])
 
 
-def _mouths(
-    studio: Studio, avatar: PreparedAvatar, clip: Clip, sound: media.AudioChunk
-) -> list[tuple[int, np.ndarray]]:
-    """The number of the frame below and the mouth, for each output frame."""
-    return [
-        (spoken.base, mouth(media.to_bgr(spoken.picture), clip.track.landmarks[spoken.base]))
-        for spoken in speak(studio.engine, avatar, sound)
-    ]
+@dataclass(frozen=True)
+class Made:
+    """An output frame's mouth, the number of the frame below it, and of the one that most of the mouth is from."""
+
+    picture: np.ndarray
+    base: int
+    origin: int
+
+
+def _mouths(studio: Studio, avatar: PreparedAvatar, clip: Clip, sound: media.AudioChunk) -> list[Made]:
+    """The mouth of each output frame."""
+    origins: list[int] = []
+    draw = PersonPerformance.draw
+
+    def noting(performance: PersonPerformance, planned: Drawing) -> Drawn:
+        blend = planned.blend
+        origins.append(int(performance._person.frames[blend.units[int(np.argmax(blend.shares))]]))
+        return draw(performance, planned)
+
+    with mock.patch.object(PersonPerformance, "draw", noting):
+        pictures = [
+            (mouth(media.to_bgr(spoken.picture), clip.track.landmarks[spoken.base]), spoken.base)
+            for spoken in speak(studio.engine, avatar, sound)
+        ]
+    return [Made(picture, base, origin) for (picture, base), origin in zip(pictures, origins, strict=True)]
+
+
+def _footage(clip: Clip, chosen: list[Made]) -> list[np.ndarray]:
+    """The mouths as the footage has them."""
+    numbers = [one.origin for one in chosen]
+    frames = media.read_order(clip.footage, numbers)
+    return [mouth(media.to_bgr(frame), clip.track.landmarks[n]) for frame, n in zip(frames, numbers, strict=True)]
 
 
 def sheets(report: Report, studio: Studio, man: Clip, woman: Clip) -> None:
@@ -346,9 +376,15 @@ def sheets(report: Report, studio: Studio, man: Clip, woman: Clip) -> None:
     against_truth(QUALITY / "lips_woman.jpg", studio, woman)
     report.picture("lips_woman.jpg", "talk_woman, held-out own sound: generated above, real below")
     other_sound(QUALITY / "lips_other.jpg", studio, man, english)
-    report.picture("lips_other.jpg", "talk_man, the sound of another speaker (speech_en_a)")
+    report.picture(
+        "lips_other.jpg",
+        "talk_man, the sound of another speaker (speech_en_a); below, the footage that these mouths are from",
+    )
     turned(QUALITY / "lips_turned.jpg", studio, [man, woman], english)
-    report.picture("lips_turned.jpg", "the heads turned furthest away, the sound of another speaker")
+    report.picture(
+        "lips_turned.jpg",
+        "the heads turned furthest away, the sound of another speaker; below, the frames that these mouths are from",
+    )
 
 
 def main() -> int:

@@ -37,8 +37,8 @@ GRAIN = 240
 FFT, HOP = 1200, 300
 # Mel bands of 80 from 100 Hz to 7 kHz, and how many of them are taken together.
 BANDS, GROUP = slice(5, 60), 5
-# The fall of a band within so many hops, where it is at most so far below the loudest moment in dB.
-FALL_HOPS = 4
+# Falls of a band within 25, 50 and 100 ms, from where it is at most so far below the loudest moment in dB.
+FALL_HOPS = (2, 4, 8)
 LOUD_DB = 35.0
 QUANTILES = (0.02, 0.05, 0.1, 0.2)
 
@@ -94,7 +94,7 @@ def find_room(speech: Floats, dry: Sequence[Floats]) -> Room | None:
 
 
 def falls(sound: Floats) -> NDArray[np.float64]:
-    """How fast the sound (samples,) dies away at its fastest: dB in 50 ms, at QUANTILES of all bands and moments."""
+    """How fast the sound (samples,) dies away at its fastest: dB within each of FALL_HOPS, at each of QUANTILES."""
     import torch
 
     from modules.speech.speaker import mel_filters
@@ -104,5 +104,8 @@ def falls(sound: Floats) -> NDArray[np.float64]:
     power = torch.stft(waves, FFT, HOP, window=torch.hann_window(FFT), return_complex=True).abs().square()
     levels = 10 * np.log10((filters @ power).numpy() + 1e-8)[BANDS]
     levels = (levels - levels.max()).reshape(-1, GROUP, levels.shape[1]).mean(1)
-    change = levels[:, FALL_HOPS:] - levels[:, :-FALL_HOPS]
-    return np.maximum(-np.quantile(change[levels[:, :-FALL_HOPS] > -LOUD_DB], QUANTILES), 1e-3)
+    found = []
+    for hops in FALL_HOPS:
+        change = levels[:, hops:] - levels[:, :-hops]
+        found.append(-np.quantile(change[levels[:, :-hops] > -LOUD_DB], QUANTILES))
+    return np.maximum(np.concatenate(found), 1e-3)
