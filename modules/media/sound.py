@@ -129,7 +129,7 @@ def read_wav(path: Path) -> AudioChunk:
 
 
 def write_wav(path: Path, x: Samples, rate: int) -> None:
-    """Write 16-bit mono WAV; the file appears whole or not at all."""
+    """Write (samples,) or (samples, channels) as 16-bit WAV; the file appears whole or not at all."""
     part = path.with_name(path.name + ".part")
     try:
         soundfile.write(part, np.clip(x, -1.0, 1.0), rate, subtype="PCM_16", format="WAV")

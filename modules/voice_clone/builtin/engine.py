@@ -70,7 +70,7 @@ class BuiltinVoiceEngine:
             for name in self.info.weights:
                 weights.folder(self._models_dir, name)
             folder.mkdir(parents=True, exist_ok=True)
-            enrol_in_child(reference.timbre, self._models_dir, folder, self._threads, progress)
+            enrol_in_child(reference, self._models_dir, folder, self._threads, progress)
         progress.at(1.0)
         return EnrolledVoice(self.info.id, folder)
 

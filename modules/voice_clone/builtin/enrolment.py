@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from modules import media, weights
@@ -171,16 +172,23 @@ def mixed_timbre(shares: dict[str, float], packs: VoicePacks) -> Floats:
     return np.asarray(total, np.float32)
 
 
-def analyse(speech: Floats, encoder: SpeakerEncoder, meter: SpectrumMeter) -> Target:
-    """Target of a person's speech at 24 kHz. Raises StudioError('speech_too_short') below 2 s of voice."""
+def analyse(speech: Floats, cleanings: list[Floats], encoder: SpeakerEncoder, meter: SpectrumMeter) -> Target:
+    """Target of a person's speech at 24 kHz. Raises StudioError('speech_too_short') below 2 s of voice.
+
+    cleanings: the same speech cleaned in other ways, none where it is clean. The mean of their embeddings is nearer
+    to the person than any of them.
+    """
     import torch
+    from torch.nn import functional
 
     found = melody(speech, SAMPLE_RATE)
     if len(speech) < SHORTEST_SECONDS * SAMPLE_RATE or not found:
         raise StudioError("speech_too_short", seconds=round(len(speech) / SAMPLE_RATE, 1), minimum=SHORTEST_SECONDS)
     sound = torch.from_numpy(speech)
     with torch.no_grad():
-        return Target(torch.stack([encoder(view) for view in views(sound)]), meter(sound), found)
+        heard = [torch.from_numpy(one) for one in cleanings] or [sound]
+        each = torch.stack([torch.stack([encoder(view) for view in views(one)]) for one in heard])
+        return Target(functional.normalize(each.mean(0), dim=1), meter(sound), found)
 
 
 class Reader:
@@ -310,8 +318,13 @@ def accepted(
     return start
 
 
-def enrol(speech: Floats, models_dir: Path, threads: int, seed: int, progress: Progress) -> LearntVoice:
-    """Learn the voice in ``speech`` (24 kHz, one person, only speech). seed: of the random crops."""
+def enrol(
+    speech: Floats, cleanings: list[Floats], models_dir: Path, threads: int, seed: int, progress: Progress
+) -> LearntVoice:
+    """Learn the voice in ``speech`` (24 kHz, one person, only speech).
+
+    cleanings: the same, cleaned in other ways; seed: of the random crops.
+    """
     import torch
 
     from modules.speech.speaker import load_speaker_encoder
@@ -322,8 +335,9 @@ def enrol(speech: Floats, models_dir: Path, threads: int, seed: int, progress: P
     kokoro = weights.folder(models_dir, "kokoro-82m")
     encoder = load_speaker_encoder(weights.folder(models_dir, "resemblyzer"))
     meter = SpectrumMeter()
-    speech = speech[: int(LONGEST_SECONDS * SAMPLE_RATE)]
-    target = analyse(speech, encoder, meter)
+    longest = int(LONGEST_SECONDS * SAMPLE_RATE)
+    speech = speech[:longest]
+    target = analyse(speech, [one[:longest] for one in cleanings], encoder, meter)
     progress.at(0.05)
     packs = voice_packs()
     start = mixed_timbre(convex_start(target.embeddings[0].numpy(), packs, target.melody.pitch), packs)
@@ -334,7 +348,7 @@ def enrol(speech: Floats, models_dir: Path, threads: int, seed: int, progress: P
     phrases, held_out = ([reader.read(*phrase) for phrase in group] for group in (PHRASES, HELD_OUT))
     network.forget_text_half()
     progress.at(READ_UNTIL)
-    room = find_room(speech, [spoken(network.decoder, start, phrase).numpy() for phrase in phrases[:TELLING]])
+    room = find_room(torch.from_numpy(speech), [spoken(network.decoder, start, phrase) for phrase in phrases[:TELLING]])
     learner = Learner(network, encoder, meter, target, room)
     progress.at(FOUND_UNTIL)
     timbres = learner.learn(start, phrases, seed, progress.part(FOUND_UNTIL, STEPS_UNTIL))
@@ -348,6 +362,7 @@ def main(words: list[str]) -> int:
     """The child process."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--timbre", type=Path, required=True)
+    parser.add_argument("--cleanings", type=Path)
     parser.add_argument("--models-dir", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--threads", type=int, required=True)
@@ -359,8 +374,12 @@ def main(words: list[str]) -> int:
 
     try:
         speech = media.read_sound(given.timbre, SAMPLE_RATE)
+        cleanings = []
+        if given.cleanings is not None:
+            channels, _ = soundfile.read(given.cleanings, dtype="float32")
+            cleanings = [np.ascontiguousarray(channel) for channel in channels.T]
         progress = Progress(lambda fraction, _: say(progress=fraction))
-        enrol(speech, given.models_dir, given.threads, given.seed, progress).save(given.folder)
+        enrol(speech, cleanings, given.models_dir, given.threads, given.seed, progress).save(given.folder)
     except StudioError as error:
         say(error=error.to_dict())
         return 1

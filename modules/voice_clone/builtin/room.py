@@ -80,32 +80,45 @@ def echoed_alike(sound: Tensor, response: Tensor) -> Tensor:
     return torch.fft.irfft(torch.fft.rfft(sound, length) * torch.fft.rfft(response, length), length)[: len(sound)]
 
 
-def find_room(speech: Floats, dry: Sequence[Floats]) -> Room | None:
-    """The room that ``speech`` was recorded in, None where none can be heard. dry: phrases without a room; 24 kHz."""
-    wanted = np.log(falls(speech))
+def find_room(speech: Tensor, dry: Sequence[Tensor]) -> Room | None:
+    """The room that ``speech`` was recorded in, None where none can be heard. dry: phrases without a room.
+
+    All (samples,) at 24 kHz.
+    """
+    import torch
+
+    meter = FallMeter()
+    wanted = np.log(meter(speech))
 
     def distance(room: Room) -> float:
-        response = room.response()
-        there = np.mean([falls(echoed(phrase, response)[: len(phrase)]) for phrase in dry], axis=0)
+        response = torch.from_numpy(room.response())
+        there = np.mean([meter(echoed_alike(phrase, response)) for phrase in dry], axis=0)
         return float(np.abs(np.log(there) - wanted).mean())
 
     nearest = min((Room(*one) for one in product(REVERBERATIONS, DIRECT_DB)), key=distance)
     return nearest if nearest.is_heard else None
 
 
-def falls(sound: Floats) -> NDArray[np.float64]:
-    """How fast the sound (samples,) dies away at its fastest: dB within each of FALL_HOPS, at each of QUANTILES."""
-    import torch
+class FallMeter:
+    """How fast a sound dies away at its fastest."""
 
-    from modules.speech.speaker import mel_filters
+    def __init__(self) -> None:
+        import torch
 
-    filters = mel_filters(SAMPLE_RATE, FFT, 80, SAMPLE_RATE / 2)
-    waves = torch.from_numpy(np.ascontiguousarray(sound))
-    power = torch.stft(waves, FFT, HOP, window=torch.hann_window(FFT), return_complex=True).abs().square()
-    levels = 10 * np.log10((filters @ power).numpy() + 1e-8)[BANDS]
-    levels = (levels - levels.max()).reshape(-1, GROUP, levels.shape[1]).mean(1)
-    found = []
-    for hops in FALL_HOPS:
-        change = levels[:, hops:] - levels[:, :-hops]
-        found.append(-np.quantile(change[levels[:, :-hops] > -LOUD_DB], QUANTILES))
-    return np.maximum(np.concatenate(found), 1e-3)
+        from modules.speech.speaker import mel_filters
+
+        self._filters = mel_filters(SAMPLE_RATE, FFT, 80, SAMPLE_RATE / 2)[BANDS]
+        self._window = torch.hann_window(FFT)
+
+    def __call__(self, sound: Tensor) -> NDArray[np.float64]:
+        """The sound (samples,) -> dB that bands fall within each of FALL_HOPS, at each of QUANTILES."""
+        import torch
+
+        power = torch.stft(sound, FFT, HOP, window=self._window, return_complex=True).abs().square()
+        levels = 10 * np.log10((self._filters @ power).numpy() + 1e-8)
+        levels = (levels - levels.max()).reshape(-1, GROUP, levels.shape[1]).mean(1)
+        found = []
+        for hops in FALL_HOPS:
+            change = levels[:, hops:] - levels[:, :-hops]
+            found.append(-np.quantile(change[levels[:, :-hops] > -LOUD_DB], QUANTILES))
+        return np.maximum(np.concatenate(found), 1e-3)
