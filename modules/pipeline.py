@@ -120,11 +120,12 @@ def speak(
             chunk, verdict = _speak_one(utterance, engine, voice, options, piece, listener, share)
             start = tape.length
             tape.add(chunk)
-            spoken.append(Spoken(utterance.text, start, tape.length, verdict))
+            spoken.append(Spoken(utterance.text, start, tape.length - round(chunk.rest * rate), verdict))
             if limit_seconds is not None and tape.length >= limit_seconds * rate:
                 break
             last = index == len(utterances) - 1
-            tape.silence(max(TAIL_SECONDS, utterance.pause) if last else utterance.pause)
+            pause = max(TAIL_SECONDS, utterance.pause) if last else utterance.pause
+            tape.silence(pause - chunk.rest)
         # Picture and sound end together: the sound is filled up to a whole frame.
         frames = -(-tape.length // frame)
         tape.silence((frames * frame - tape.length) / rate)
@@ -161,6 +162,9 @@ class _Tape:
         self._file.write(piece.samples)
 
     def silence(self, seconds: float) -> None:
+        """Nothing where ``seconds`` are not more than 0."""
+        if seconds <= 0:
+            return
         samples = np.zeros(round(seconds * self._rate), np.float32)
         self.add(AudioChunk(samples, self._rate, (Phone(PAUSE, 0.0, seconds),)))
 

@@ -39,7 +39,7 @@ from modules.speech import extract
 from modules.speech.listen_back import Listener
 from modules.voice_clone import library as voices
 from modules.voice_clone import registry as voice_clone
-from modules.voice_clone.base import VoiceEngine
+from modules.voice_clone.base import Reference, VoiceEngine
 
 if TYPE_CHECKING:
     from modules.avatar.ultralight.train import Trained
@@ -189,11 +189,10 @@ def clone_voice(task: Task) -> dict[str, Any]:
     engine = _voice(params.get("engine", voice_clone.DEFAULT), settings)
     weights.ensure(settings.models_dir, engine.info.weights, task.progress.part(0.0, 0.1))
     made = _made(task.work / "voice")
-    for name in (voices.ORIGINAL, voices.TIMBRE, voices.CLIP, voices.CLEANINGS):
-        if (extraction / name).is_file():
-            shutil.copyfile(extraction / name, made / name)
+    for name in (voices.ORIGINAL, voices.TIMBRE, voices.CLIP):
+        shutil.copyfile(extraction / name, made / name)
     language, transcript = params["language"], params["transcript"]
-    reference = voices.reference(made, transcript, language)
+    reference = Reference(made / voices.TIMBRE, made / voices.CLIP, transcript, language)
     greeting = "Hello, this is my new voice." if language == "en" else "大家好，这是我的新声音。"
     with _measuring(settings, "voice", engine):
         voice = engine.enrol(

@@ -70,6 +70,12 @@ class AudioChunk:
     sample_rate: int
     phones: tuple[Phone, ...] | None = None
 
+    @property
+    def rest(self) -> float:
+        """Seconds of the pause at its end, as far as its phones tell: what dies away in a room, say."""
+        last = self.phones[-1] if self.phones else None
+        return last.stop - last.start if last is not None and last.symbol == PAUSE else 0.0
+
 
 def collect(chunks: Iterable[AudioChunk]) -> AudioChunk:
     """All chunks of one stream as one; they must share a sample rate. Phones are known where all chunks know."""
@@ -129,7 +135,7 @@ def read_wav(path: Path) -> AudioChunk:
 
 
 def write_wav(path: Path, x: Samples, rate: int) -> None:
-    """Write (samples,) or (samples, channels) as 16-bit WAV; the file appears whole or not at all."""
+    """Write 16-bit mono WAV; the file appears whole or not at all."""
     part = path.with_name(path.name + ".part")
     try:
         soundfile.write(part, np.clip(x, -1.0, 1.0), rate, subtype="PCM_16", format="WAV")

@@ -22,7 +22,7 @@ Floats = NDArray[np.float32]
 
 SPEAKER_ENCODER = "resemblyzer"
 WEIGHTS = (RECOGNISER, SPEAKER_ENCODER)
-ORIGINAL, TIMBRE, CLIP, CLEANINGS = "original.wav", "timbre.wav", "clip.wav", "cleanings.wav"
+ORIGINAL, TIMBRE, CLIP = "original.wav", "timbre.wav", "clip.wav"
 
 SOUND_RATE = 48000
 TIMBRE_RATE = 24000
@@ -62,7 +62,6 @@ class Extraction:
 def extract(source: Path, output: Path, models_dir: Path, threads: int, progress: Progress) -> Extraction:
     """Find the speech in any video or sound file and write original.wav, timbre.wav and clip.wav.
 
-    Where there was noise, cleanings.wav has the timbre cleaned in other ways, one a channel.
     Raises StudioError no_sound, no_speech or speech_too_short.
     """
     progress.at(0.0)
@@ -80,12 +79,8 @@ def extract(source: Path, output: Path, models_dir: Path, threads: int, progress
     progress.at(0.2)
     db = noise.signal_to_noise(sound, SOUND_RATE, speech)
     denoised = db < noise.HELPS_BELOW_DB
-    cleaned = noise.denoise(sound, speech) if denoised else None
-
-    def timbre(whole: Floats) -> Floats:
-        return vad.cut(media.resample(whole, SOUND_RATE, TIMBRE_RATE), TIMBRE_RATE, speech)
-
-    voice = timbre(sound if cleaned is None else cleaned.sound)
+    cleaned = noise.denoise(sound, speech) if denoised else sound
+    voice = vad.cut(media.resample(cleaned, SOUND_RATE, TIMBRE_RATE), TIMBRE_RATE, speech)
     progress.at(0.35)
     alike = _likeness(voice, speech, models_dir)
     progress.at(0.55)
@@ -96,8 +91,6 @@ def extract(source: Path, output: Path, models_dir: Path, threads: int, progress
     span = passage.span
     media.write_wav(output / ORIGINAL, sound, SOUND_RATE)
     media.write_wav(output / TIMBRE, voice, TIMBRE_RATE)
-    if cleaned is not None:
-        media.write_wav(output / CLEANINGS, np.stack([timbre(one) for one in cleaned.others], 1), TIMBRE_RATE)
     media.write_wav(output / CLIP, vad.cut(sound, SOUND_RATE, [span]), SOUND_RATE)
     progress.at(1.0)
     return Extraction(

@@ -42,14 +42,12 @@ class Reference:
 
     timbre: mono WAV (24 kHz or more) of the person's speech only, cleaned where that helps;
     clip: 3 to 10 s WAV, the best passage, original sound; transcript and language: of the clip.
-    cleanings: WAV of the timbre cleaned in other ways, one a channel; None where it was not noisy.
     """
 
     timbre: Path
     clip: Path
     transcript: str
     language: str
-    cleanings: Path | None = None
 
 
 @dataclass(frozen=True)

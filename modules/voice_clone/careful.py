@@ -60,10 +60,12 @@ def speak(
 
 def _spoken(engine: VoiceEngine, voice: EnrolledVoice, language: str, way: _Way) -> AudioChunk:
     rate = engine.info.sample_rate
-    pause = AudioChunk(np.zeros(round(CLAUSE_PAUSE * rate), np.float32), rate, (Phone(PAUSE, 0.0, CLAUSE_PAUSE),))
     chunks: list[AudioChunk] = []
     for piece in way.pieces:
-        chunks += [pause] * bool(chunks)
+        pause = CLAUSE_PAUSE - chunks[-1].rest if chunks else 0.0
+        if pause > 0:
+            silence = np.zeros(round(pause * rate), np.float32)
+            chunks.append(AudioChunk(silence, rate, (Phone(PAUSE, 0.0, pause),)))
         chunks += engine.speak(voice, piece, language, way.options)
     return media.collect(chunks)
 

@@ -10,8 +10,6 @@ from modules.voice_clone.base import EnrolledVoice, Reference
 
 # Names inside an entry's folder, and inside the folder that becomes one.
 ORIGINAL, TIMBRE, CLIP, SAMPLE = "original.wav", "timbre.wav", "clip.wav", "sample.wav"
-# Only where the recording was noisy.
-CLEANINGS = "cleanings.wav"
 
 
 @dataclass(frozen=True)
@@ -33,17 +31,11 @@ class Voice:
     @property
     def reference(self) -> Reference:
         """What the voice is made from."""
-        return reference(self.folder, self.transcript, self.language)
+        return Reference(self.folder / TIMBRE, self.folder / CLIP, self.transcript, self.language)
 
     def enrolled(self, engine: str) -> EnrolledVoice:
         """Where an engine keeps its enrolment."""
         return EnrolledVoice(engine, engine_folder(self.folder, engine))
-
-
-def reference(folder: Path, transcript: str, language: str) -> Reference:
-    """The reference that lies in ``folder``."""
-    cleanings = folder / CLEANINGS
-    return Reference(folder / TIMBRE, folder / CLIP, transcript, language, cleanings if cleanings.is_file() else None)
 
 
 def engine_folder(entry: Path, engine: str) -> Path:

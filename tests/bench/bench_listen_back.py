@@ -28,11 +28,10 @@ from modules.media import AudioChunk
 from modules.progress import Progress
 from modules.settings import ROOT
 from modules.speech import soundness
-from modules.speech.extract import extract
+from modules.speech.extract import CLIP, TIMBRE, extract
 from modules.speech.listen_back import Listener, Verdict
-from modules.voice_clone.base import EnrolledVoice
+from modules.voice_clone.base import EnrolledVoice, Reference
 from modules.voice_clone.builtin.engine import BuiltinVoiceEngine
-from modules.voice_clone.library import reference
 from tests.bench.common import threads
 
 Floats = NDArray[np.float32]
@@ -69,7 +68,8 @@ def enrolled(engine: BuiltinVoiceEngine, name: str, shared: Path, models: Path, 
         material = folder / f"{name}_material"
         material.mkdir(parents=True, exist_ok=True)
         found = extract(shared / "media" / PERSONS[name], material, models, threads(), Progress())
-        engine.enrol(reference(material, found.transcript, found.language), voice, Progress())
+        reference = Reference(material / TIMBRE, material / CLIP, found.transcript, found.language)
+        engine.enrol(reference, voice, Progress())
     return EnrolledVoice(engine.info.id, voice)
 
 

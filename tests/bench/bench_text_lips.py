@@ -30,10 +30,9 @@ from modules.face import landmarks as at
 from modules.face.track import FaceTracker, Track, track_footage
 from modules.media import FRAME_RATE, PAUSE, Phone
 from modules.progress import Progress
-from modules.speech.extract import extract
-from modules.voice_clone.base import EnrolledVoice
+from modules.speech.extract import CLIP, TIMBRE, extract
+from modules.voice_clone.base import EnrolledVoice, Reference
 from modules.voice_clone.builtin.engine import BuiltinVoiceEngine
-from modules.voice_clone.library import reference
 from tests.bench.common import MEDIA
 from tests.bench.mouths import mouth, sheet
 
@@ -159,7 +158,8 @@ class Studio:
         shutil.rmtree(material, ignore_errors=True)
         material.mkdir()
         found = extract(footage.path, material, self._models, self._threads, Progress())
-        return self._voice.enrol(reference(material, found.transcript, found.language), voice, Progress())
+        reference = Reference(material / TIMBRE, material / CLIP, found.transcript, found.language)
+        return self._voice.enrol(reference, voice, Progress())
 
     def say(self, talker: Talker, folder: Path, limit: float | None = None) -> pipeline.Timeline:
         """SCRIPT in the talker's voice, or its first ``limit`` seconds."""

@@ -36,13 +36,12 @@ from modules.jobs.supervisor import worker_environment
 from modules.progress import Progress
 from modules.settings import ROOT
 from modules.speech import vad
-from modules.speech.extract import extract
+from modules.speech.extract import TIMBRE, extract
 from modules.voice_clone.base import EnrolledVoice
 from modules.voice_clone.builtin.child import enrol_in_child
 from modules.voice_clone.builtin.engine import BuiltinVoiceEngine
 from modules.voice_clone.builtin.packs import voice_packs
 from modules.voice_clone.builtin.voice import LearntVoice
-from modules.voice_clone.library import reference
 from tests.bench.common import judge_of, threads
 from tests.bench.disturbances import disturbed, music, pink_noise
 
@@ -156,7 +155,7 @@ def enrol(name: str, seed: int, clip: Path, models: Path, work: Path, kind: str 
                 seen.append(child.memory_info().rss)
 
     # It reports several times a second.
-    enrol_in_child(reference(work / "material", "", ""), models, work / "voice", threads(), Progress(look), seed)
+    enrol_in_child(work / "material" / TIMBRE, models, work / "voice", threads(), Progress(look), seed)
     took = {
         "wall": time.time() - began,
         "cpu": child_cpu() - cpu,

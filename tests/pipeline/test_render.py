@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 
 from modules import media, pipeline, script
 from modules.avatar.base import PreparedAvatar
-from modules.media import FRAME_RATE
+from modules.media import FRAME_RATE, PAUSE, AudioChunk, Phone
 from modules.progress import Progress
 from modules.voice_clone.base import EnrolledVoice
 from tests.fakes import MARK, RATE, FakeLips, FakeVoice, brightness
@@ -88,6 +90,27 @@ def test_takes_are_cut_in_silence_and_segments_cover_them(tmp_path: Path) -> Non
         cut = pipeline.segments(take)
         assert [number for segment in cut for number in segment] == list(take)
         assert max(map(len, cut)) <= pipeline.SEGMENT_FRAMES and max(map(len, cut)) - min(map(len, cut)) <= 1
+
+
+def test_what_dies_away_is_part_of_the_pause_that_was_written(tmp_path: Path) -> None:
+    class Echoing(FakeVoice):
+        """Each sentence dies away for 0.4 s."""
+
+        def speak(self, *asked: Any) -> Iterator[AudioChunk]:
+            for chunk in super().speak(*asked):
+                seconds = len(chunk.samples) / RATE
+                phones = (*(chunk.phones or ()), Phone(PAUSE, seconds, seconds + 0.4))
+                yield AudioChunk(np.concatenate([chunk.samples, np.zeros(round(0.4 * RATE), np.float32)]), RATE, phones)
+
+    text = "今天天气不错。[1.5s]我们走。明天见。"
+    dry, echoing = spoken(tmp_path / "dry", FakeVoice(), text), spoken(tmp_path / "echoing", Echoing(), text)
+    # The pause after the second sentence is shorter than its echo.
+    longer = round((0.4 - script.SENTENCE_PAUSE) * RATE)
+    expected = [(one.start + moved, one.stop + moved) for one, moved in zip(dry.spoken, (0, 0, longer), strict=True)]
+    assert [(one.start, one.stop) for one in echoing.spoken] == expected
+    assert echoing.phones is not None
+    assert all(phone.stop > phone.start for phone in echoing.phones)
+    assert echoing.phones[-1].stop == pytest.approx(echoing.seconds, abs=1e-3)
 
 
 def test_one_long_utterance_is_one_take(tmp_path: Path) -> None:

@@ -104,29 +104,6 @@ def test_views_are_what_they_say() -> None:
     assert np.abs(fast).max() == pytest.approx(1.0, abs=0.05)
 
 
-def test_a_noisy_person_is_the_mean_of_all_cleanings() -> None:
-    import torch
-
-    from modules.voice_clone.builtin.enrolment import SpectrumMeter, analyse
-
-    time = np.arange(3 * 24000, dtype=np.float32) / 24000
-    speech = sum(np.sin(2 * np.pi * 120 * k * time) / k for k in range(1, 20)).astype(np.float32) * 0.1
-
-    def encoder(sound: torch.Tensor) -> torch.Tensor:
-        level = float(sound.abs().max())
-        return torch.nn.functional.normalize(torch.tensor([level, 1.0]), dim=0)
-
-    clean = analyse(speech, [], encoder, SpectrumMeter())
-    assert clean.embeddings[0].numpy() == pytest.approx(encoder(torch.from_numpy(speech)).numpy())
-    cleanings = [np.zeros_like(speech), speech * 100]
-    noisy = analyse(speech, cleanings, encoder, SpectrumMeter())
-    both = [encoder(torch.from_numpy(one)).numpy() for one in cleanings]
-    assert noisy.embeddings[0].numpy() == pytest.approx(np.sum(both, 0) / np.linalg.norm(np.sum(both, 0)), abs=1e-5)
-    assert noisy.embeddings.norm(dim=1).numpy() == pytest.approx(np.ones(9), abs=1e-5)
-    assert noisy.melody == clean.melody
-    assert noisy.melody.pitch == pytest.approx(120, abs=2)
-
-
 def test_a_voice_that_is_not_understood_is_not_kept() -> None:
     from modules.voice_clone.builtin.enrolment import accepted
 

@@ -14,25 +14,22 @@ from typing import IO, Any
 
 from modules.errors import StudioError
 from modules.progress import Progress
-from modules.voice_clone.base import Reference
 
 ROOT = Path(__file__).resolve().parents[3]
 POLL_SECONDS = 0.3
 
 
 def enrol_in_child(
-    reference: Reference, models_dir: Path, folder: Path, threads: int, progress: Progress, seed: int = 0
+    timbre: Path, models_dir: Path, folder: Path, threads: int, progress: Progress, seed: int = 0
 ) -> None:
-    """Learn the voice of ``reference`` into ``folder``; raises what the child reports, or Cancelled.
+    """Learn the voice in ``timbre`` (WAV) into ``folder``; raises what the child reports, or Cancelled.
 
     seed: of the random crops; the benchmark varies it to see how much they matter.
     A child that dies without a word raises StudioError('enrolment_failed').
     """
     words = [sys.executable, "-m", "modules.voice_clone.builtin.enrolment"]
-    words += ["--timbre", str(reference.timbre.resolve()), "--models-dir", str(models_dir.resolve())]
+    words += ["--timbre", str(timbre.resolve()), "--models-dir", str(models_dir.resolve())]
     words += ["--folder", str(folder.resolve()), "--threads", str(threads), "--seed", str(seed)]
-    if reference.cleanings is not None:
-        words += ["--cleanings", str(reference.cleanings.resolve())]
     # Threads that wait must sleep: where other work shares the cores, spinning doubles the time.
     # Tensors that are mapped each by itself, as a worker with a card has it, would take a third longer.
     ours = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}

@@ -70,7 +70,7 @@ class BuiltinVoiceEngine:
             for name in self.info.weights:
                 weights.folder(self._models_dir, name)
             folder.mkdir(parents=True, exist_ok=True)
-            enrol_in_child(reference, self._models_dir, folder, self._threads, progress)
+            enrol_in_child(reference.timbre, self._models_dir, folder, self._threads, progress)
         progress.at(1.0)
         return EnrolledVoice(self.info.id, folder)
 
@@ -82,13 +82,15 @@ class BuiltinVoiceEngine:
         vocabulary, synthesiser = self._load()
         person = LearntVoice.load(voice.folder)
         room = person.room.response(chosen["room"]) if person.room and chosen["room"] else None
-        dying_away = (len(room) - 1) / SAMPLE_RATE if room is not None else 0.0
+        rest = 0.0
         for place, (pause, tokens) in enumerate(_sentences(normalise(text, language), language, vocabulary)):
             letters = vocabulary.letters(tokens)
             reading = self._read(person, tokens, letters, language, chosen)
             said = synthesiser.sound(reading, np.array(person.timbre, np.float32))
             sentence = finish(said.sound, phones_of(letters, said.frames, said.sound), room)
-            yield media.collect([_silence(max(0.0, pause - dying_away)), sentence]) if place else sentence
+            pause = pause - rest if place else 0.0
+            yield media.collect([_silence(pause), sentence]) if pause > 0 else sentence
+            rest = sentence.rest
 
     def _read(
         self, person: LearntVoice, tokens: list[int], letters: list[str], language: str, chosen: Mapping[str, Any]

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from modules import media, weights
@@ -172,23 +171,16 @@ def mixed_timbre(shares: dict[str, float], packs: VoicePacks) -> Floats:
     return np.asarray(total, np.float32)
 
 
-def analyse(speech: Floats, cleanings: list[Floats], encoder: SpeakerEncoder, meter: SpectrumMeter) -> Target:
-    """Target of a person's speech at 24 kHz. Raises StudioError('speech_too_short') below 2 s of voice.
-
-    cleanings: the same speech cleaned in other ways, none where it is clean. The mean of their embeddings is nearer
-    to the person than any of them.
-    """
+def analyse(speech: Floats, encoder: SpeakerEncoder, meter: SpectrumMeter) -> Target:
+    """Target of a person's speech at 24 kHz. Raises StudioError('speech_too_short') below 2 s of voice."""
     import torch
-    from torch.nn import functional
 
     found = melody(speech, SAMPLE_RATE)
     if len(speech) < SHORTEST_SECONDS * SAMPLE_RATE or not found:
         raise StudioError("speech_too_short", seconds=round(len(speech) / SAMPLE_RATE, 1), minimum=SHORTEST_SECONDS)
     sound = torch.from_numpy(speech)
     with torch.no_grad():
-        heard = [torch.from_numpy(one) for one in cleanings] or [sound]
-        each = torch.stack([torch.stack([encoder(view) for view in views(one)]) for one in heard])
-        return Target(functional.normalize(each.mean(0), dim=1), meter(sound), found)
+        return Target(torch.stack([encoder(view) for view in views(sound)]), meter(sound), found)
 
 
 class Reader:
@@ -318,13 +310,8 @@ def accepted(
     return start
 
 
-def enrol(
-    speech: Floats, cleanings: list[Floats], models_dir: Path, threads: int, seed: int, progress: Progress
-) -> LearntVoice:
-    """Learn the voice in ``speech`` (24 kHz, one person, only speech).
-
-    cleanings: the same, cleaned in other ways; seed: of the random crops.
-    """
+def enrol(speech: Floats, models_dir: Path, threads: int, seed: int, progress: Progress) -> LearntVoice:
+    """Learn the voice in ``speech`` (24 kHz, one person, only speech). seed: of the random crops."""
     import torch
 
     from modules.speech.speaker import load_speaker_encoder
@@ -335,9 +322,8 @@ def enrol(
     kokoro = weights.folder(models_dir, "kokoro-82m")
     encoder = load_speaker_encoder(weights.folder(models_dir, "resemblyzer"))
     meter = SpectrumMeter()
-    longest = int(LONGEST_SECONDS * SAMPLE_RATE)
-    speech = speech[:longest]
-    target = analyse(speech, [one[:longest] for one in cleanings], encoder, meter)
+    speech = speech[: int(LONGEST_SECONDS * SAMPLE_RATE)]
+    target = analyse(speech, encoder, meter)
     progress.at(0.05)
     packs = voice_packs()
     start = mixed_timbre(convex_start(target.embeddings[0].numpy(), packs, target.melody.pitch), packs)
@@ -362,7 +348,6 @@ def main(words: list[str]) -> int:
     """The child process."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--timbre", type=Path, required=True)
-    parser.add_argument("--cleanings", type=Path)
     parser.add_argument("--models-dir", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--threads", type=int, required=True)
@@ -374,12 +359,8 @@ def main(words: list[str]) -> int:
 
     try:
         speech = media.read_sound(given.timbre, SAMPLE_RATE)
-        cleanings = []
-        if given.cleanings is not None:
-            channels, _ = soundfile.read(given.cleanings, dtype="float32")
-            cleanings = [np.ascontiguousarray(channel) for channel in channels.T]
         progress = Progress(lambda fraction, _: say(progress=fraction))
-        enrol(speech, cleanings, given.models_dir, given.threads, given.seed, progress).save(given.folder)
+        enrol(speech, given.models_dir, given.threads, given.seed, progress).save(given.folder)
     except StudioError as error:
         say(error=error.to_dict())
         return 1
