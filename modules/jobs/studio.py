@@ -21,6 +21,8 @@ from modules.jobs.store import Job, JobStore
 from modules.jobs.supervisor import LONGER_GRACE, Supervisor
 from modules.options import resolve
 from modules.settings import Settings, save_hub
+from modules.voice_clone import registry as voice_clone
+from modules.voice_clone.builtin.voice import FILE, LearntVoice
 from modules.voice_clone.library import VoiceLibrary
 
 __all__ = ["Job", "Studio"]
@@ -44,8 +46,8 @@ OPTIONAL: dict[str, frozenset[str]] = {
     "prepare_avatar": frozenset({"person", "engine"}),
     "extract_voice": frozenset({"upload", "avatar"}),
     "clone_voice": frozenset({"engine"}),
-    "speak": frozenset({"speed"}),
-    "render": frozenset({"speed", "preview", "label", "label_language", "options", "engine"}),
+    "speak": frozenset({"speed", "room"}),
+    "render": frozenset({"speed", "room", "preview", "label", "label_language", "options", "engine"}),
     "preview_frame": frozenset({"options"}),
     "train_avatar": frozenset({"minutes"}),
     "fetch_weights": frozenset(),
@@ -135,6 +137,11 @@ class Studio:
             raise TypeError("import_weights: either an upload or a folder")
         if "folder" in params and not Path(params["folder"]).exists():
             raise StudioError("weights_import_empty", name=params["folder"])
+
+    def has_room(self, voice: str) -> bool:
+        """Whether a voice was recorded in a room that is heard, so that ``room`` changes how it sounds."""
+        folder = self.voices.get(voice).enrolled(voice_clone.DEFAULT).folder
+        return (folder / FILE).is_file() and LearntVoice.load(folder).room is not None
 
     def weights(self) -> list[cards.WeightsCard]:
         """All weights as they are now, for the Models page; quick enough to be asked every second."""

@@ -359,7 +359,7 @@ def _spoken(task: Task, text: str, progress: Progress, limit: float | None = Non
     engine = _voice(voice_clone.DEFAULT, settings)
     utterances = script.parse(text, settings.max_script_characters)
     weights.ensure(settings.models_dir, engine.info.weights, progress.part(0.0, 0.0))
-    options = {"speed": params.get("speed", 1.0)}
+    options: dict[str, Any] = {name: params[name] for name in ("speed", "room") if name in params}
     with _measuring(settings, "voice", engine):
         # Already there unless the engine is new to this voice.
         enrolled = engine.enrol(

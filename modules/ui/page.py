@@ -54,6 +54,7 @@ class Choices:
     voice: gr.BrowserState = field(default_factory=lambda: browser_state("voice"))
     script: gr.BrowserState = field(default_factory=lambda: browser_state("script", ""))
     speed: gr.BrowserState = field(default_factory=lambda: browser_state("speed", 1.0))
+    room: gr.BrowserState = field(default_factory=lambda: browser_state("room", 1.0))
     engine: gr.BrowserState = field(default_factory=lambda: browser_state("engine", ""))
     options: gr.BrowserState = field(default_factory=lambda: browser_state("options", {}))
     tab: gr.BrowserState = field(default_factory=lambda: browser_state("tab", TABS[0]))

@@ -86,7 +86,7 @@ class RenderTab:
         for dropdown, choice in ((self._avatar, choices.avatar), (self._voice, choices.voice)):
             page.on([dropdown.input], lambda picked: picked, [dropdown], [choice])
         self._engine.bind()
-        given = [*chosen, self._label, choices.engine, choices.options]
+        given = [*chosen, choices.room, self._label, choices.engine, choices.options]
         page.on([preview.click], self._start_preview, given, self._preview.outputs)
         page.on([start.click], self._start, given, self._render.outputs)
         page.on([self._preview.done.change], self._show_preview, [self._preview.done], [self._preview_result])
@@ -136,6 +136,7 @@ class RenderTab:
         voice: Any,
         text: str,
         speed: float,
+        room: float,
         label: bool,
         engine: Any,
         kept: Any,
@@ -151,6 +152,7 @@ class RenderTab:
             voice=voice,
             script=text,
             speed=speed,
+            room=room,
             preview=preview,
             label=label,
             label_language=self._page.language,

@@ -1,4 +1,4 @@
-"""Step 3: the script, its pauses and speed, its length, and listening to it."""
+"""Step 3: the script, its pauses, speed and room, its length, and listening to it."""
 
 from __future__ import annotations
 
@@ -95,6 +95,17 @@ class ScriptTab:
             elem_id="script-speed",
             buttons=["reset"],
         )
+        self._room = gr.Slider(
+            0.0,
+            1.0,
+            value=1.0,
+            step=0.1,
+            label=t("ui.script.room"),
+            info=t("ui.script.room.help"),
+            elem_id="script-room",
+            buttons=["reset"],
+            visible=False,
+        )
         html.panel(f"<b class='fs-box-title'>{t('ui.script.listen')}</b>", name="script-listen")
         with gr.Row(elem_classes="fs-tight"):
             self._one = gr.Button(t("ui.script.listen.one"), size="md", min_width=120, elem_id="listen-one")
@@ -108,19 +119,20 @@ class ScriptTab:
         page.on(
             [page.blocks.load],
             # Whoever typed before the page had answered keeps what they typed.
-            lambda saved, speed, typed: (typed or saved, speed),
-            [choices.script, choices.speed, self._text],
-            [self._text, self._speed],
+            lambda saved, speed, room, typed: (typed or saved, speed, room),
+            [choices.script, choices.speed, choices.room, self._text],
+            [self._text, self._speed, self._room],
         )
-        written = [self._text, self._speed]
-        page.on([self._text.change, self._speed.change], self._measure, written, [self._length])
+        page.on([page.blocks.load, choices.voice.change], self._offer_room, [choices.voice], [self._room])
+        written = [self._text, self._speed, self._room]
+        page.on([self._text.change, self._speed.change], self._measure, written[:2], [self._length])
         # Kept by the browser itself, so that nothing is lost while the server is away.
         gr.on(
-            [self._text.change, self._speed.change],
+            [self._text.change, self._speed.change, self._room.change],
             None,
             written,
-            [choices.script, choices.speed],
-            js="(text, speed) => [text, speed]",
+            [choices.script, choices.speed, choices.room],
+            js="(text, speed, room) => [text, speed, room]",
             api_visibility="private",
         )
         # The number is only a place for the cursor, which CURSOR_JS fills in.
@@ -128,23 +140,28 @@ class ScriptTab:
         page.on(
             [self._one.click],
             self._listen_one,
-            [cursor, self._text, self._speed, choices.voice],
+            [cursor, *written, choices.voice],
             self._listen.outputs,
             js=CURSOR_JS,
         )
-        page.on([self._all.click], self._listen_to, [self._text, self._speed, choices.voice], self._listen.outputs)
+        page.on([self._all.click], self._listen_to, [*written, choices.voice], self._listen.outputs)
         page.on([self._listen.done.change], self._play, [self._listen.done], [self._heard])
 
     def _measure(self, text: str, speed: float) -> str:
         return script_length(self._page, text, speed)
 
-    def _listen_one(self, cursor: float, text: str, speed: float, voice: Any) -> tuple[Any, ...]:
-        return self._listen_to(sentence_at(text, int(cursor or 0)), speed, voice)
+    def _offer_room(self, voice: Any) -> Any:
+        """The room can be taken away where there is one."""
+        kept = {entry.id for entry in self._page.studio.voices.list()}
+        return gr.update(visible=voice in kept and self._page.studio.has_room(voice))
 
-    def _listen_to(self, text: str, speed: float, voice: Any) -> tuple[Any, ...]:
+    def _listen_one(self, cursor: float, text: str, speed: float, room: float, voice: Any) -> tuple[Any, ...]:
+        return self._listen_to(sentence_at(text, int(cursor or 0)), speed, room, voice)
+
+    def _listen_to(self, text: str, speed: float, room: float, voice: Any) -> tuple[Any, ...]:
         if not voice:
             raise StudioError("voice_not_chosen")
-        return self._listen.begin(self._page.studio.submit("speak", voice=voice, text=text, speed=speed))
+        return self._listen.begin(self._page.studio.submit("speak", voice=voice, text=text, speed=speed, room=room))
 
     def _play(self, job_id: Any) -> str:
         if job_id is None:

@@ -269,7 +269,7 @@ def robustness(results: dict[str, list[Result]], spoiled: dict[str, dict[str, Re
             for name, found in spoiled.items()
         }
         if shares and min(shares.values()) < bar:
-            missed.append(f"{kind} at {db:.0f} dB: {min(shares.values()):.2f}, bar {bar}")
+            missed.append(f"{kind} at {db:.0f} dB: {min(shares.values()):.3f}, bar {bar}")
         if shares:
             each = ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
             lines.append(f"- {kind} at {db:.0f} dB: {np.mean(list(shares.values())):.2f} of the clean clone's ({each})")
