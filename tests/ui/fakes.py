@@ -30,8 +30,12 @@ from modules.jobs.studio import Studio
 from modules.progress import Progress
 from modules.script import estimate_seconds, parse
 from modules.voice_clone import library as voices
+from modules.voice_clone.builtin.room import Room
+from modules.voice_clone.builtin.voice import LearntVoice
 from tests import clips
 
+# A voice of this name was recorded in a room that is heard.
+ECHOING = "echoing"
 STAGES = {
     "check_footage": "stage.check",
     "prepare_avatar": "stage.prepare",
@@ -241,6 +245,10 @@ class FakeWorker:
             tone(made / name)
         tone(folder / "sample.wav")
         params = job.params
+        if params["name"] == ECHOING:
+            engine = voices.engine_folder(made, "builtin")
+            engine.mkdir(parents=True)
+            LearntVoice((0.0,) * 128, 120.0, 0.2, Room(0.5, 0.0)).save(engine)
         entry = self.studio.voices.add(
             made, params["name"], params["language"], params["transcript"], params["consent"]
         )

@@ -15,7 +15,7 @@ import pytest
 from modules.errors import StudioError
 from tests.ui import steps
 from tests.ui.conftest import Site
-from tests.ui.fakes import talking
+from tests.ui.fakes import ECHOING, talking
 from tests.waiting import wait_for
 
 Visit = Callable[..., Any]
@@ -259,6 +259,26 @@ def test_a_voice_from_a_clip_of_its_own_stays_chosen(site: Site, visit: Visit, c
     steps.open_tab(page, "voice")
     steps.clone_voice(page, "B")
     assert site.studio.jobs(kinds=["clone_voice"])[0].params["extraction"] == own.id
+
+
+def test_a_room_can_be_taken_away_where_there_is_one(site: Site, visit: Visit, clip: Path) -> None:
+    page = visit(site.url)
+    steps.offer_video(page, clip)
+    steps.make_avatar(page, "A")
+    for name, has_room in (("dry", False), (ECHOING, True)):
+        steps.open_tab(page, "voice")
+        steps.clone_voice(page, name)
+        page.wait_for_selector(f"#shelf-voice .fs-chosen b[title='{name}']")
+        steps.open_tab(page, "script")
+        page.wait_for_selector("#script-room", state="visible" if has_room else "hidden")
+    steps.write_script(page, "今天天气不错。")
+    page.fill("#script-room input[type=number]", "0.3")
+    page.press("#script-room input[type=number]", "Tab")
+    page.click("#listen-one")
+    page.wait_for_selector("#script-heard audio")
+    assert site.studio.jobs(kinds=["speak"])[0].params["room"] == 0.3
+    page.reload()
+    page.wait_for_function("document.querySelector('#script-room input[type=number]')?.value === '0.3'")
 
 
 def test_another_avatar_can_be_taken_for_the_video(site: Site, visit: Visit, clip: Path) -> None:
