@@ -25,7 +25,7 @@ SAMPLE_RATE = 24000
 REVERBERATIONS = (0.15, 0.2, 0.3, 0.4, 0.55, 0.75)
 DIRECT_DB = (12.0, 9.0, 6.0, 3.0, 0.0, -3.0)
 # What is below was found for every dry recording: the network's own voices are drier than any microphone's.
-# Adding so little made six clones no more alike.
+# Adding so little made clones no more alike.
 LEAST_REVERBERATION, MOST_DIRECT_DB = 0.3, 6.0
 # The echo begins after this; what is softer than its beginning by more than AUDIBLE_DB is not kept.
 FIRST_ECHO_SECONDS = 0.005
