@@ -27,7 +27,7 @@ from modules.speech.listen_back import Listener
 from modules.speech.pitch import Melody, melody
 from modules.voice_clone.builtin.packs import VoicePacks, voice_packs
 from modules.voice_clone.builtin.phonemes import Vocabulary, to_phonemes
-from modules.voice_clone.builtin.room import Room, echoed_alike, find_room
+from modules.voice_clone.builtin.room import Room, echoed, find_room
 from modules.voice_clone.builtin.synthesis import finish
 from modules.voice_clone.builtin.views import views
 from modules.voice_clone.builtin.voice import LearntVoice
@@ -261,7 +261,7 @@ class Learner:
 
     def _loss(self, sound: Tensor) -> Tensor:
         if self._room is not None:
-            sound = echoed_alike(sound, self._room)
+            sound = echoed(sound, self._room)[: len(sound)]
         alike = (self._encoder.each(list(views(sound))) * self._target.embeddings).sum(1)
         return 1 - alike.mean() + SPECTRUM_WEIGHT * self._meter(sound).distance(self._target.spectrum, self._bands)
 

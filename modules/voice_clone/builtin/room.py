@@ -65,19 +65,13 @@ class Room:
         return echo.astype(np.float32)
 
 
-def echoed(sound: Floats, response: Floats) -> Floats:
-    """The sound (samples,) in a room, longer by what dies away after it: samples + response - 1."""
-    from scipy.signal import fftconvolve
-
-    return np.asarray(fftconvolve(sound, response), np.float32)
-
-
-def echoed_alike(sound: Tensor, response: Tensor) -> Tensor:
-    """The sound (samples,) in a room, cut where it ends; differentiable."""
+def echoed(sound: Tensor, response: Tensor) -> Tensor:
+    """The sound (samples,) in a room, longer by what dies away after it: samples + response - 1; differentiable."""
     import torch
 
-    length = -(-(len(sound) + len(response)) // GRAIN) * GRAIN
-    return torch.fft.irfft(torch.fft.rfft(sound, length) * torch.fft.rfft(response, length), length)[: len(sound)]
+    length = len(sound) + len(response) - 1
+    quick = -(-length // GRAIN) * GRAIN
+    return torch.fft.irfft(torch.fft.rfft(sound, quick) * torch.fft.rfft(response, quick), quick)[:length]
 
 
 def find_room(speech: Tensor, dry: Sequence[Tensor]) -> Room | None:
@@ -92,7 +86,7 @@ def find_room(speech: Tensor, dry: Sequence[Tensor]) -> Room | None:
 
     def distance(room: Room) -> float:
         response = torch.from_numpy(room.response())
-        there = np.mean([meter(echoed_alike(phrase, response)) for phrase in dry], axis=0)
+        there = np.mean([meter(echoed(phrase, response)[: len(phrase)]) for phrase in dry], axis=0)
         return float(np.abs(np.log(there) - wanted).mean())
 
     nearest = min((Room(*one) for one in product(REVERBERATIONS, DIRECT_DB)), key=distance)

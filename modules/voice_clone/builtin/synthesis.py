@@ -115,7 +115,9 @@ def finish(sound: Floats, phones: tuple[Phone, ...] = (), room: Floats | None = 
     kept = clipped(phones, first / SAMPLE_RATE, stop / SAMPLE_RATE)
     spoken = len(sound)
     if room is not None:
-        sound = echoed(sound, room)
+        import torch
+
+        sound = echoed(torch.from_numpy(sound), torch.from_numpy(room)).numpy()
         kept = (*kept, Phone(PAUSE, spoken / SAMPLE_RATE, len(sound) / SAMPLE_RATE))
     gain = min(LEVEL / np.sqrt((sound[:spoken] ** 2).mean()), PEAK / np.abs(sound).max())
     return AudioChunk(np.asarray(sound * gain, np.float32), SAMPLE_RATE, kept)
