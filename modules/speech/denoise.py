@@ -1,6 +1,6 @@
 """Noise: how much there is, and two ways against it that make up for each other. Clean sound is better left alone.
 
-RNNoise (Valin 2018) hears what is speech, but takes the echo of a room for noise, and a third of the voice with it.
+RNNoise (Valin 2018) hears what is speech, but takes the echo of a room for noise, and 4 to 6 dB of the voice with it.
 The log-spectral amplitude estimator (Ephraim and Malah 1985) keeps the echo, but knows only steady noise, whose
 spectrum it takes from the pauses, and rustles. Parts of both gains multiplied leave the voice most like itself
 (docs/quality/voice_recipe.md).
