@@ -22,7 +22,7 @@ TICK = Fraction(1, FRAME_RATE)
 # "superfast" with the look ahead that it lacks: two thirds of the work of "veryfast" for 8 % (talk_man) to 20 %
 # (talk_woman) more bytes and 0.2 to 0.4 dB less at 47 to 50 dB; without the look ahead files are twice as large.
 PRESET = "superfast"
-LOOK_AHEAD = {"rc-lookahead": "10", "mbtree": "1"}
+LOOK_AHEAD = {"rc-lookahead": "5", "mbtree": "1"}
 
 
 class VideoWriter:
@@ -39,7 +39,7 @@ class VideoWriter:
         height: int,
         color: ColorTags,
         *,
-        crf: int = 18,
+        crf: int = 17,
         preset: str = PRESET,
         threads: int = 0,
         max_bitrate: int | None = None,

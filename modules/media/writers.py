@@ -1,7 +1,7 @@
 """Writing several videos that follow each other at the same time: each in a thread, with pictures waiting for it.
 
 One H.264 encoder cannot use many cores: its look ahead is one thread. So where there are many, the next videos begin
-while the last ones are still being written: on 16 cores three encoders are nearly twice as fast as one.
+while the last ones are still being written.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Self
 from modules.media.encode import VideoWriter
 from modules.media.frames import I420
 
-MOST_AT_ONCE, THREADS_EACH = 3, 4
+MOST_AT_ONCE, THREADS_EACH = 2, 4
 # Pictures that may wait for an encoder. Where there are several, one must wait until the next ones have work, too.
-AHEAD_ALONE, AHEAD = 4, 45
+AHEAD_ALONE, AHEAD = 4, 30
 WAIT_SECONDS = 0.1
 
 

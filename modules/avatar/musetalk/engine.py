@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from modules.devices import Device
     from modules.face.parsing import FaceParser
 
-SIZES = (1, 4, 8, 20)
+# Ten are drawn at a time live.
+SIZES = (1, 4, 10, 20)
 # Faces that become latents at a time.
 ENCODED = 4
 _PARSING = Option("parsing", "option.musetalk.parsing", "choice", "jaw", choices=("jaw", "raw", "neck"))

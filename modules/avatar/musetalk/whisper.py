@@ -6,6 +6,7 @@ transformers library, which wrote the file; see diffusion.py for why it is not i
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -49,7 +50,8 @@ class WhisperEncoder(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv1d(MELS, WIDTH, 3, padding=1)
         self.conv2 = nn.Conv1d(WIDTH, WIDTH, 3, stride=2, padding=1)
-        self.embed_positions = nn.Embedding(STEPS, WIDTH)
+        # Zeros, for drawing random ones for a network without memory yet (see network._load) takes torch 5 s.
+        self.embed_positions = nn.Embedding.from_pretrained(torch.zeros(STEPS, WIDTH))
         self.layers = nn.ModuleList([_Layer() for _ in range(LAYERS)])
         self.layer_norm = nn.LayerNorm(WIDTH)
 

@@ -132,8 +132,10 @@ class NeuralEngine:
         def draw(generated: tuple[int, np.ndarray, np.ndarray]) -> FaceFrame:
             return _draw(avatar, kept, *generated)
 
-        for window in windows(speech, LIVE if values["live"] else STEADY):
-            batches = self._batches(avatar, window, values, first, heard)
+        pace = LIVE if values["live"] else STEADY
+        largest = min(self._largest(values), pace.count)
+        for window in windows(speech, pace):
+            batches = self._batches(avatar, window, values, largest, first, heard)
             yield from media.mapped(draw, self._generated(runner, kept, batches), self._threads)
 
     def unload(self) -> None:
@@ -214,12 +216,11 @@ class NeuralEngine:
         stored.save(folder, key, loop.start, boxes, np.array(masks), extra)
 
     def _batches(
-        self, avatar: PreparedAvatar, window: Window, options: Mapping[str, Any], first: int, heard: int
+        self, avatar: PreparedAvatar, window: Window, options: Mapping[str, Any], largest: int, first: int, heard: int
     ) -> Iterator[_Batch]:
         """The frames of a window in batches, cut at the same places however many of them were heard before."""
         if window.first + window.count <= heard:
             return
-        largest = self._largest(options)
         features = self._hear(avatar.folder, window, options)
         for start in range(0, window.count, largest):
             number, count = window.first + start, min(largest, window.count - start)

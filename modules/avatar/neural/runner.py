@@ -86,14 +86,15 @@ class Runner:
             with torch.inference_mode():
                 given = [torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for array in inputs]
                 return Ticket(self._module(*given).cpu(), count, None)
-        self._used = time.monotonic()
         size = next(size for size in self._sizes if size >= max(count, room))
         if size not in self._recorded:
             self._recorded[size] = _Recorded(self._module, self._device, size, inputs)
-            if self._recipe is not None:
-                self._upgrades[size] = Upgrade(self._recipe, self._module, self._device, inputs, size, self._idle)
         elif size in self._upgrades and (compiled := self._upgrades[size].ready()) is not None:
             self._recorded[size] = _Recorded(compiled, self._device, size, inputs)
+        # Not before: recording takes seconds, in which the network is all but idle.
+        self._used = time.monotonic()
+        if self._recipe is not None and size not in self._upgrades:
+            self._upgrades[size] = Upgrade(self._recipe, self._module, self._device, inputs, size, self._idle)
         return self._recorded[size].submit(inputs, self._up, self._down)
 
     def _idle(self) -> float:
