@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -12,18 +13,23 @@ import soundfile
 import soxr
 from av import AudioFrame, Packet
 from av.audio.stream import AudioStream
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.video.stream import VideoStream
 
 from modules.errors import StudioError
 from modules.media.encode import TICK, disk_errors, partial
 from modules.media.footage import FRAME_RATE
+from modules.media.prefetch import mapped
 from modules.media.sound import Samples
 from modules.progress import Progress
 
 SOUND_RATE = 48_000
 SOUND_BITS = 128_000
 _PER_FRAME = SOUND_RATE // FRAME_RATE
+# x264 decodes a picture at most so many pictures before it is shown.
+DELAY = 2
+# Opening a segment takes as long as encoding a second of sound: a few are opened beside it.
+OPENED_AHEAD = 2
 
 
 def join(segments: Sequence[Path], sound: Path, output: Path, metadata: Mapping[str, str], progress: Progress) -> None:
@@ -33,12 +39,10 @@ def join(segments: Sequence[Path], sound: Path, output: Path, metadata: Mapping[
     any name are kept. The file appears whole or not at all.
     """
     part = partial(output)
-    measures = [_measure(segment) for segment in segments]
-    total, delay = sum(count for count, _ in measures), max(delay for _, delay in measures)
     try:
         with (
             disk_errors(output),
-            av.open(str(segments[0].resolve())) as first,
+            _opened(segments[0]) as first,
             av.open(
                 str(part.resolve()), mode="w", format="mp4", options={"movflags": "+faststart+use_metadata_tags"}
             ) as target,
@@ -47,12 +51,14 @@ def join(segments: Sequence[Path], sound: Path, output: Path, metadata: Mapping[
             pictures = target.add_stream_from_template(first.streams.video[0])
             voice = target.add_stream("aac", rate=SOUND_RATE, layout="mono")
             voice.bit_rate = SOUND_BITS
-            blocks = _sound_blocks(sound, total)
-            for count, packet in enumerate(_copied(segments, pictures, delay), start=1):
-                target.mux(packet)
-                _encode(target, voice, next(blocks), count - 1)
-                if count % FRAME_RATE == 0:
-                    progress.at(count / total)
+            blocks = _sound_blocks(sound)
+            count = 0
+            for done, packets in enumerate(mapped(_packets, segments, OPENED_AHEAD), start=1):
+                for packet in _on_one_clock(packets, count, pictures):
+                    target.mux(packet)
+                    _encode(target, voice, next(blocks), count)
+                    count += 1
+                progress.at(done / len(segments))
             target.mux(voice.encode(None))
         os.replace(part, output)
     finally:
@@ -60,57 +66,57 @@ def join(segments: Sequence[Path], sound: Path, output: Path, metadata: Mapping[
     progress.at(1.0)
 
 
-def _measure(segment: Path) -> tuple[int, int]:
-    """How many pictures a segment of ours holds, and by how many decoding runs ahead of showing."""
+@dataclass(frozen=True)
+class _Packets:
+    """All packets of the segment ``name``; header: what a decoder must know first."""
+
+    name: str
+    header: bytes | None
+    held: list[Packet[VideoStream]]
+
+
+def _opened(segment: Path) -> InputContainer:
     try:
-        with av.open(str(segment.resolve())) as container:
-            stream = container.streams.video[0]
-            first = next(packet for packet in container.demux(stream) if packet.dts is not None)
-            return int(stream.frames), -round((first.dts or 0) * first.time_base / TICK)
-    except (av.FFmpegError, IndexError, StopIteration) as error:
+        return av.open(str(segment.resolve()))
+    except av.FFmpegError as error:
         raise StudioError("media_unreadable", name=segment.name) from error
 
 
-def _copied(segments: Sequence[Path], pictures: VideoStream, delay: int) -> Iterator[Packet[VideoStream]]:
-    """Packets of all segments on one clock of 1/25 s.
+def _packets(segment: Path) -> _Packets:
+    with _opened(segment) as source:
+        stream = source.streams.video[0]
+        held = [packet for packet in source.demux(stream) if packet.pts is not None]
+        return _Packets(segment.name, stream.codec_context.extradata, held)
 
-    Show times are each segment's own, moved by the pictures before it. Decode times simply count
-    up from ``-delay``, the largest delay of any segment (very short ones have a smaller one), so
-    they always rise and never pass the show time.
+
+def _on_one_clock(segment: _Packets, before: int, pictures: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """The packets of a segment on the clock of ``pictures`` in steps of 1/25 s, ``before`` pictures after its start.
+
+    Show times are the segment's own, moved. Decode times simply count up from -DELAY, so they always rise and never
+    pass the show time.
     """
-    decode, offset = -delay, 0
-    header: bytes | None = None
-    for segment in segments:
-        with av.open(str(segment.resolve())) as source:
-            stream = source.streams.video[0]
-            own_header = stream.codec_context.extradata
-            header = own_header if header is None else header
-            if own_header != header:
-                raise ValueError(f"{segment.name} was encoded with other settings than the first segment")
-            for packet in source.demux(stream):
-                if packet.pts is None:
-                    continue
-                packet.pts = round(packet.pts * packet.time_base / TICK) + offset
-                packet.dts = decode
-                packet.duration = 1
-                packet.time_base = TICK
-                packet.stream = pictures
-                decode += 1
-                yield packet
-        offset = decode + delay
+    if segment.header != pictures.codec_context.extradata:
+        raise ValueError(f"{segment.name} was encoded with other settings than the first segment")
+    for number, packet in enumerate(segment.held, start=before):
+        assert packet.pts is not None
+        packet.pts = round(packet.pts * packet.time_base / TICK) + before
+        packet.dts = number - DELAY
+        if packet.pts < packet.dts:
+            raise ValueError(f"{segment.name} shows a picture more than {DELAY} after decoding it")
+        packet.duration = 1
+        packet.time_base = TICK
+        packet.stream = pictures
+        yield packet
 
 
-def _sound_blocks(sound: Path, pictures: int) -> Iterator[Samples]:
-    """The sound at 48 kHz, mono, in blocks of exactly one picture each, ``pictures`` of them."""
+def _sound_blocks(sound: Path) -> Iterator[Samples]:
+    """The sound at 48 kHz, mono, in blocks of exactly one picture each; after it silence without end."""
     held = np.zeros(0, np.float32)
     source = _resampled(sound)
-    for _ in range(pictures):
+    while True:
         while len(held) < _PER_FRAME:
             more = next(source, None)
-            if more is None:
-                held = np.concatenate([held, np.zeros(_PER_FRAME - len(held), np.float32)])
-            else:
-                held = np.concatenate([held, more])
+            held = np.concatenate([held, np.zeros(_PER_FRAME, np.float32) if more is None else more])
         yield held[:_PER_FRAME]
         held = held[_PER_FRAME:]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from modules import media
-from modules.errors import Cancelled
+from modules.errors import Cancelled, StudioError
 from modules.progress import Progress
 from tests.odd_clips import SOUND_RATE, clicks, level_at, onsets
 
@@ -108,7 +108,7 @@ def test_the_header_lies_in_front(tmp_path: Path) -> None:
     assert 0 < data.index(b"moov") < data.index(b"mdat")
 
 
-def test_other_settings_and_cancel_leave_no_film(tmp_path: Path) -> None:
+def test_other_settings_a_cancel_and_a_broken_segment_leave_no_film(tmp_path: Path) -> None:
     first = write_segment(tmp_path / "a.mp4", 0, 30)
     with media.VideoWriter(tmp_path / "b.mp4", WIDTH * 2, HEIGHT, COLOR) as writer:
         writer.write(np.zeros((HEIGHT * 3 // 2, WIDTH * 2), np.uint8))
@@ -118,7 +118,12 @@ def test_other_settings_and_cancel_leave_no_film(tmp_path: Path) -> None:
         media.join([first, tmp_path / "b.mp4"], tmp_path / "s.wav", output, {}, Progress())
     with pytest.raises(Cancelled):
         media.join([first], tmp_path / "s.wav", output, {}, Progress(cancelled=lambda: True))
-    assert {path.name for path in tmp_path.iterdir()} == {"a.mp4", "b.mp4", "s.wav"}
+    (tmp_path / "c.mp4").write_bytes(first.read_bytes()[:100])
+    for segments in (["a.mp4", "c.mp4"], ["c.mp4"]):
+        with pytest.raises(StudioError) as caught:
+            media.join([tmp_path / name for name in segments], tmp_path / "s.wav", output, {}, Progress())
+        assert (caught.value.code, caught.value.values["name"]) == ("media_unreadable", "c.mp4")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.mp4", "b.mp4", "c.mp4", "s.wav"}
 
 
 def test_prefetch_keeps_order_and_passes_errors() -> None:
