@@ -79,7 +79,7 @@ def test_a_training_is_stopped_resumed_lengthened_and_used(studio: Studio, talki
     assert studio.job(job).state == "done", studio.job(job).error
     result = studio.job(job).result or {}
     assert result["seconds"] >= max(further, 60 * MINUTES) and result["steps"] >= 2
-    assert not (studio.folder(job) / "work").exists()
+    wait_for(lambda: not (studio.folder(job) / "work").exists(), PATIENCE)
 
     studio.forget_training(avatar.id)
     assert lessons.trained_seconds(avatar) is None and not engines.trained(avatar, "ultralight")
