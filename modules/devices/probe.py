@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Kind = Literal["cuda", "cpu", "mps"]
 # From this capability on (Volta) half precision is as fast as single or faster; on Pascal it is up to 64 times slower.
 HALF_FROM = (7, 0)
+BFLOAT16_FROM = (8, 0)
 # The GTX 16 series claims capability 7.5, but its half-precision convolutions are known to give NaN.
 HALF_BROKEN = "GTX 16"
 ARCHITECTURE = re.compile(r"(sm|compute)_(\d+)(\d)([af]?)")
@@ -33,7 +34,7 @@ class Device:
     index: the number that torch gives it among its kind.
     memory_bytes: of the card, or of the machine.
     capability: CUDA compute capability, e.g. (9, 0); (0, 0) on others.
-    bfloat16: a processor with matrix units for bfloat16 (AMX); an engine may choose to use them.
+    bfloat16: computed as such: elsewhere torch takes it too, but is many times slower than in single precision.
     """
 
     kind: Kind
@@ -69,13 +70,14 @@ def devices() -> tuple[Device, ...]:
     found = []
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         card = torch.cuda.get_device_properties(index)
-        found.append(Device("cuda", index, card.name, card.total_memory, (card.major, card.minor)))
+        capability = (card.major, card.minor)
+        found.append(Device("cuda", index, card.name, card.total_memory, capability, capability >= BFLOAT16_FROM))
     memory = psutil.virtual_memory().total
     if torch.backends.mps.is_available():
         found.append(Device("mps", 0, "Apple GPU", memory))
     processor = torch.cpu.get_capabilities()
     name = str(processor.get("cpu_name") or processor.get("architecture") or "CPU")
-    found.append(Device("cpu", 0, name, memory, bfloat16=bool(processor.get("amx_bf16"))))
+    found.append(Device("cpu", 0, name, memory, bfloat16=torch.cpu._is_avx512_bf16_supported()))
     return tuple(found)
 
 
@@ -168,8 +170,7 @@ def dtype_for(device: Device, coarse: bool = False) -> torch.dtype:
     """
     import torch
 
-    if coarse and device.kind == "cpu" and torch.cpu._is_avx512_bf16_supported():
+    if coarse and device.kind == "cpu" and device.bfloat16:
         return torch.bfloat16
-
     good = device.kind == "cuda" and device.capability >= HALF_FROM and HALF_BROKEN not in device.name
     return torch.float16 if good else torch.float32

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from modules.avatar.neural.compiled import Recipe, Upgrade
+from modules.avatar.neural.exported import Exported
 from modules.devices import Device, torch_device
 
 # A batch can be filled while one is computed and one is fetched.
@@ -55,6 +56,7 @@ class Runner:
     module: takes and gives tensors whose first side is the batch; what it computes per entry does not depend on the
     others. Its parameters are brought to ``dtype``; it converts its inputs itself.
     recipe: how to make it anew for compiling; without one it runs as it is.
+    exports: whether it can be handed to ONNX Runtime, on a processor that computes it in single precision.
     """
 
     def __init__(
@@ -64,8 +66,11 @@ class Runner:
         dtype: torch.dtype,
         sizes: Sequence[int],
         recipe: Recipe | None = None,
+        exports: bool = False,
     ) -> None:
         self._device = torch_device(device)
+        self._exports = exports and self._device.type == "cpu" and dtype == torch.float32
+        self._exported: Exported | None = None
         self._module = module.eval().requires_grad_(False).to(self._device, dtype)
         self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
         self._sizes = tuple(sizes)
@@ -83,9 +88,7 @@ class Runner:
         """
         count = len(inputs[0])
         if self._device.type != "cuda":
-            with torch.inference_mode():
-                given = [torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for array in inputs]
-                return Ticket(self._module(*given).cpu(), count, None)
+            return Ticket(self._computed(inputs), count, None)
         size = next(size for size in self._sizes if size >= max(count, room))
         if size not in self._recorded:
             self._recorded[size] = _Recorded(self._module, self._device, size, inputs)
@@ -96,6 +99,17 @@ class Runner:
         if self._recipe is not None and size not in self._upgrades:
             self._upgrades[size] = Upgrade(self._recipe, self._module, self._device, inputs, size, self._idle)
         return self._recorded[size].submit(inputs, self._up, self._down)
+
+    def _computed(self, inputs: Sequence[np.ndarray]) -> torch.Tensor:
+        """The whole batch, without a card."""
+        if self._exports:
+            if self._exported is None:
+                self._exported = Exported(self._module, inputs, torch.get_num_threads())
+            return torch.from_numpy(self._exported(inputs))
+        with torch.inference_mode():
+            given = [torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for array in inputs]
+            computed: torch.Tensor = self._module(*given).cpu()
+            return computed
 
     def _idle(self) -> float:
         return time.monotonic() - self._used

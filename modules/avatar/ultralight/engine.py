@@ -106,7 +106,7 @@ class UltralightEngine(NeuralEngine):
 
         faces = Faces(fold_norms(load(folder / WEIGHTS)))
         recipe = self._recipe("modules.avatar.ultralight.network:blank")
-        return Runner(faces, device, dtype_for(device, coarse=True), self.sizes, recipe)
+        return Runner(faces, device, dtype_for(device, coarse=True), self.sizes, recipe, exports=True)
 
     def _largest(self, options: Mapping[str, Any]) -> int:
         from modules import devices

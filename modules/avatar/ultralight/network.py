@@ -197,10 +197,9 @@ def spread_codes(codes: Tensor) -> Tensor:
 
     The network looks at small neighbourhoods of its sound only, so each holds them all: tiles of 4 x 4 over the plane.
     """
-    count = len(codes)
-    tile = functional.pad(codes, (0, CODE_SIZE - codes.shape[1])).reshape(count, 1, CODE_TILE, CODE_TILE)
+    tile = functional.pad(codes, (0, CODE_SIZE - codes.shape[1])).reshape(-1, 1, CODE_TILE, CODE_TILE)
     channels, height, width = SOUND_SHAPES["hubert"]
-    return tile.repeat(1, 1, height // CODE_TILE, width // CODE_TILE).expand(count, channels, height, width)
+    return tile.repeat(1, channels, height // CODE_TILE, width // CODE_TILE)
 
 
 class Faces(nn.Module):
@@ -209,6 +208,9 @@ class Faces(nn.Module):
     def __init__(self, network: Ultralight) -> None:
         super().__init__()
         self.network = network
+        self.rim: Tensor
+        inner = torch.zeros(CROP_SIDE - 2 * RIM, CROP_SIDE - 2 * RIM, 1, dtype=torch.bool)
+        self.register_buffer("rim", functional.pad(inner, (0, 0, RIM, RIM, RIM, RIM), value=True), persistent=False)
 
     def forward(self, crops: Tensor, heard: Tensor) -> Tensor:
         """(B, 168, 168, 3) uint8 BGR, and (B, K) codes or (B, 16, 32, 32) -> (B, 168, 168, 3) uint8 BGR."""
@@ -217,15 +219,16 @@ class Faces(nn.Module):
         seen = crops[:, inner, inner].permute(0, 3, 1, 2).to(kind) / 255
         sound = spread_codes(heard) if heard.ndim == 2 else heard
         drawn = self.network(with_masked(seen), sound.to(kind, memory_format=torch.channels_last))
-        whole = crops.clone()
-        whole[:, inner, inner] = (drawn.float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
-        return whole
+        colours = (drawn.float() * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+        return torch.where(self.rim, crops, functional.pad(colours, (0, 0, RIM, RIM, RIM, RIM)))
 
 
 def with_masked(reference: Tensor, face: Tensor | None = None) -> Tensor:
     """(B, 6, 160, 160): the reference, and ``face`` (None: the reference too) without its mouth; each (B, 3, ...)."""
-    masked = (reference if face is None else face).clone()
-    masked[:, :, MASK_TOP:MASK_BOTTOM, MASK_LEFT:MASK_RIGHT] = 0
+    face = reference if face is None else face
+    mouth = torch.zeros(MASK_BOTTOM - MASK_TOP, MASK_RIGHT - MASK_LEFT, dtype=face.dtype, device=face.device)
+    around = (MASK_LEFT, face.shape[3] - MASK_RIGHT, MASK_TOP, face.shape[2] - MASK_BOTTOM)
+    masked = face * functional.pad(mouth, around, value=1.0)
     return torch.cat([reference, masked], 1).contiguous(memory_format=torch.channels_last)
 
 

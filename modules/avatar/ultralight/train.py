@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
+from modules import devices
 from modules.avatar.ultralight.features import CROP_SIDE, FACE_SIDE, ROWS_A_STEP, STEPS, STEPS_BEFORE, WINDOW_SHAPE
 from modules.avatar.ultralight.network import Ultralight, spread_codes, with_masked
 from modules.errors import Cancelled, StudioError
@@ -131,8 +132,9 @@ class _Work:
     def __init__(
         self, crops: np.ndarray, features: np.ndarray, references: np.ndarray, settings: Settings, device: str
     ) -> None:
-        usual = "cuda" if torch.cuda.is_available() else "cpu"
-        self.settings, self.device = settings, torch.device(usual if device == "auto" else device)
+        chosen = devices.choose(device)
+        self.settings, self.device = settings, devices.torch_device(chosen)
+        self._coarse = chosen.bfloat16
         self.reached = Trained()
         self.chance = torch.Generator().manual_seed(settings.seed)
         with torch.random.fork_rng(devices=[]):
@@ -201,8 +203,7 @@ class _Work:
 
     def _half(self) -> Any:
         """Half the precision where that is quicker."""
-        quicker = self.device.type == "cuda" or torch.backends.mkldnn.is_available()
-        return torch.autocast(self.device.type, torch.bfloat16) if quicker else nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16) if self._coarse else nullcontext()
 
     @torch.no_grad()
     def _follow(self) -> None:

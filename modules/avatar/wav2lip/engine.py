@@ -64,7 +64,7 @@ class _Wav2LipEngine(NeuralEngine):
         if generator.size != self.info.face_size:
             raise StudioError("weights_broken", name=self.info.title, file=str(file))
         recipe = self._recipe("modules.avatar.wav2lip.network:blank", generator.size)
-        return Runner(Faces(fold_norms(generator)), device, dtype_for(device), sizes, recipe)
+        return Runner(Faces(fold_norms(generator)), device, dtype_for(device), sizes, recipe, exports=True)
 
 
 def _info(size: int, title: str, memory_mb: int, gpu_memory_mb: int) -> LipSyncEngineInfo:

@@ -17,6 +17,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from modules.avatar.neural.fold import fold_norms
 from modules.devices.checkpoints import UNREADABLE, read
@@ -222,8 +223,8 @@ def blank(size: Size) -> Faces:
 def seen(crops: Tensor, kind: torch.dtype = torch.float32) -> Tensor:
     """(B, S, S, 3) uint8 BGR -> (B, 6, S, S) 0 to 1 in ``kind``: faces with the lower half hidden, then all of them."""
     whole = crops.permute(0, 3, 1, 2).to(kind) / 255
-    hidden = whole.clone()
-    hidden[:, :, whole.shape[2] // 2 :] = 0
+    half = whole.shape[2] // 2
+    hidden = functional.pad(whole[:, :, :half], (0, 0, 0, whole.shape[2] - half))
     return torch.cat([hidden, whole], 1)
 
 
