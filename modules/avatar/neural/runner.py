@@ -10,14 +10,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import nn
 
 from modules.avatar.neural.compiled import Recipe, Upgrade
-from modules.avatar.neural.exported import Exported
 from modules.devices import Device, torch_device
+
+if TYPE_CHECKING:
+    from modules.avatar.neural.exported import Exported
 
 # A batch can be filled while one is computed and one is fetched.
 SLOTS = 3
@@ -104,6 +107,9 @@ class Runner:
         """The whole batch, without a card."""
         if self._exports:
             if self._exported is None:
+                # Takes memory that a process with a card has no use for.
+                from modules.avatar.neural.exported import Exported
+
                 self._exported = Exported(self._module, inputs, torch.get_num_threads())
             return torch.from_numpy(self._exported(inputs))
         with torch.inference_mode():
