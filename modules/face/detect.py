@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from modules.devices.sessions import session
+
 if TYPE_CHECKING:
     import onnxruntime
 
@@ -51,12 +53,7 @@ class Detection:
 
 def open_model(name: str, threads: int = 1) -> onnxruntime.InferenceSession:
     """A CPU session of one of the models in ``data/``."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(DATA / name), options, providers=["CPUExecutionProvider"])
+    return session(DATA / name, threads)
 
 
 def overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from modules.devices.sessions import session
+
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
@@ -92,13 +94,7 @@ def cut(sound: Floats, sample_rate: int, spans: list[Span]) -> Floats:
 
 @lru_cache(maxsize=1)
 def _session() -> InferenceSession:
-    import onnxruntime
-
     # The wheel's own module would import torch; only its weights are needed.
     package = find_spec("silero_vad")
     assert package is not None and package.origin is not None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    weights = Path(package.origin).parent / "data" / "silero_vad.onnx"
-    return onnxruntime.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])
+    return session(Path(package.origin).parent / "data" / "silero_vad.onnx", 1)

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import nn
+
+from modules.devices.sessions import session
 
 # Of the operations that networks are exported with.
 OPSET = 17
@@ -23,11 +24,6 @@ class Exported:
         # Two entries, for of a single one the exporter might think that there is never another.
         given = tuple(torch.from_numpy(np.repeat(array[:1], 2, axis=0)) for array in like)
         self._names = [f"given{number}" for number in range(len(given))]
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        # Threads that wait must sleep: spinning costs half as much again where the cores are shared.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
         with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
             # The newer exporter needs a package more; this one warns of it, and of folding no constants.
             warnings.simplefilter("ignore")
@@ -42,7 +38,7 @@ class Exported:
                 output_names=["drawn"],
                 dynamic_axes={name: {0: "batch"} for name in (*self._names, "drawn")},
             )
-            self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            self._session = session(file, threads)
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
         """What the module gives for ``inputs``, each (B, ...)."""

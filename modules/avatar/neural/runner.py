@@ -97,7 +97,7 @@ class Runner:
             self._recorded[size] = _Recorded(self._module, self._device, size, inputs)
         elif size in self._upgrades and (compiled := self._upgrades[size].ready()) is not None:
             self._recorded[size] = _Recorded(compiled, self._device, size, inputs)
-        # Not before: recording takes seconds, in which the network is all but idle.
+        # Not before: the seconds of recording are no pause.
         self._used = time.monotonic()
         if self._recipe is not None and size not in self._upgrades:
             self._upgrades[size] = Upgrade(self._recipe, self._module, self._device, inputs, size, self._idle)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from modules.devices.sessions import session
 from modules.errors import StudioError
 from modules.media import PAUSE, AudioChunk, Phone, clipped
 from modules.voice_clone.builtin.checkpoint import load_decoder, reader_file
@@ -82,15 +83,8 @@ class Synthesiser:
         return self._halves
 
     def _session(self, path: Path) -> InferenceSession:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        # Threads that wait must sleep: spinning costs half as much again where the cores are shared.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
         try:
-            return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            return session(path, self._threads)
         except Exception as error:
             path.unlink(missing_ok=True)
             raise StudioError("weights_broken", name="Kokoro-82M", file=path.name) from error
