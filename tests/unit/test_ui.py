@@ -183,3 +183,25 @@ def test_weights_together_and_speeds(tmp_path: Path) -> None:
     assert speeds.note(tmp_path, "e", 100, 2.0, 8, 6) == speeds.known(tmp_path)["e"] == speeds.Speed(50.0, 8, 6)
     (tmp_path / speeds.FILE).write_text('{"e": 3, "f": {"frames_per_second": "x"}}')
     assert speeds.known(tmp_path) == {}
+
+
+def test_the_page_looks_often_only_at_what_is_fresh(tmp_path: Path) -> None:
+    from modules.jobs.store import JobStore
+    from modules.ui.page import BUSY_PULSE, CALM_PULSE, FRESH_SECONDS, LONG_PULSE, until_next_look
+
+    assert BUSY_PULSE < LONG_PULSE < CALM_PULSE
+    store = JobStore(tmp_path)
+    assert until_next_look([], 0.0) == CALM_PULSE
+    waiting = store.get(store.add("render", "", {}))
+    assert until_next_look([waiting], waiting.created + 1) == BUSY_PULSE
+    claimed = store.claim()
+    assert claimed is not None
+    running = store.get(claimed.id)
+    assert running.started is not None
+    assert until_next_look([running], running.started + 1) == BUSY_PULSE
+    later = running.started + FRESH_SECONDS + 1
+    assert until_next_look([running], later) == LONG_PULSE
+    store.ask_cancel(running.id)
+    assert until_next_look([store.get(running.id)], later) == BUSY_PULSE
+    store.cancelled(running.id)
+    assert until_next_look([store.get(running.id)], later) == CALM_PULSE
