@@ -135,7 +135,6 @@ class Page:
         outputs: Sequence[Any] = (),
         js: str | None = None,
         trigger_mode: Literal["once", "multiple", "always_last"] | None = None,
-        queue: bool = True,
     ) -> Any:
         """Bind a handler: quick, guarded, without Gradio's spinner, and not part of a public API."""
         return gr.on(
@@ -145,7 +144,6 @@ class Page:
             list(outputs),
             js=js,
             trigger_mode=trigger_mode,
-            queue=queue,
             show_progress="hidden",
             api_visibility="private",
             concurrency_limit=None,
@@ -180,8 +178,7 @@ class Page:
         outputs = [component for watch in watches for component in watch.outputs]
         # Without waiting for the last answer: one that was lost on the way must not be the last question.
         triggers = [self.blocks.load, self.timer.tick]
-        # Nor through Gradio's queue, which costs half as much again.
-        self.on(triggers, pulse, inputs, [self.timer, *outputs], trigger_mode="multiple", queue=False)
+        self.on(triggers, pulse, inputs, [self.timer, *outputs], trigger_mode="multiple")
 
     def opened(self, tab: str) -> list[Any]:
         """The triggers of a tab's coming into view: the page loads, or the tab is selected."""
