@@ -58,6 +58,8 @@ def _gone(process: psutil.Process) -> bool:
         return bool(process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1)
     except psutil.NoSuchProcess:
         return True
+    except psutil.AccessDenied:  # Windows shows nobody a process that is just ending
+        return False
 
 
 class Supervisor:
