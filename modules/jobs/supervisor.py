@@ -50,6 +50,7 @@ def kill_tree(process: psutil.Process) -> None:
     deadline = time.monotonic() + KILL_SECONDS
     while time.monotonic() < deadline and not all(map(_gone, family)):
         time.sleep(0.01)
+    psutil.wait_procs(family, timeout=0)  # of those that we started ourselves, nothing stays at all
 
 
 def _gone(process: psutil.Process) -> bool:
