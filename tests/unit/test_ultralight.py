@@ -18,7 +18,7 @@ from modules.progress import Progress
 FRAMES = 12
 SETTINGS = train.Settings(seconds=1e9, steps=4, batch=2, seed=3)
 # The loss is told with the first step and with each tenth after it.
-STEPS = 31
+STEPS = 61
 
 
 @pytest.fixture(scope="module")

@@ -104,8 +104,9 @@ class UltralightEngine(NeuralEngine):
         from modules.avatar.ultralight.network import Faces, load
         from modules.devices import dtype_for
 
-        faces = Faces(fold_norms(load(folder / WEIGHTS)))
-        recipe = self._recipe("modules.avatar.ultralight.network:blank")
+        network = load(folder / WEIGHTS)
+        recipe = self._recipe("modules.avatar.ultralight.network:blank", network.widths)
+        faces = Faces(fold_norms(network))
         return Runner(faces, device, dtype_for(device, coarse=True), self.sizes, recipe, exports=True)
 
     def _largest(self, options: Mapping[str, Any]) -> int:

@@ -28,8 +28,11 @@ SOUND_SHAPES: Mapping[Variant, tuple[int, int, int]] = {"hubert": (16, 32, 32), 
 # How many coefficients a mouth may have where shapes stand in for sound, and the side of the tile that holds them.
 CODE_SIZE, CODE_TILE = 16, 4
 EXPANSION = 2
-# Widths of the face's way down; the sound meets it at the deepest.
-WIDTHS = (32, 64, 128, 256, 512)
+Widths = tuple[int, int, int, int, int]
+# Of the face's way down; the sound meets it at the deepest. Our own training draws as well with two fifths of the work,
+# which two cores manage at 25 fps without AVX-512 too (docs/quality/ultralight.md).
+PUBLISHED_WIDTHS: Widths = (32, 64, 128, 256, 512)
+PERSONAL_WIDTHS: Widths = (16, 48, 96, 192, 256)
 
 # The older layout has one level more in these names.
 _LEVELS = (
@@ -137,25 +140,28 @@ class Exit(nn.Module):
 class Sound(nn.Module):
     """The window of sound as a map that fits the face at its deepest."""
 
-    def __init__(self, variant: Variant) -> None:
+    def __init__(self, variant: Variant, widths: Widths) -> None:
         super().__init__()
+        heard, deepest = SOUND_SHAPES[variant][0], widths[4]
         if variant == "hubert":
-            widths, joined, stride = (16, 64, 128, 256), False, (2, 2)
+            first, second, third = widths[1:4]
+            joined, stride = False, (2, 2)
         else:
-            widths, joined, stride = (128, 256, 256, 256), True, (1, 2)
-        self.conv1 = InvertedResidual(widths[0], widths[1])
-        self.conv2 = InvertedResidual(widths[1], widths[2], residual=joined)
-        self.conv3 = nn.Conv2d(widths[2], widths[3], 3, stride, 1)
-        self.bn3 = nn.BatchNorm2d(widths[3])
-        self.conv4 = InvertedResidual(widths[3], widths[3], residual=True)
+            first = second = third = widths[3]
+            joined, stride = True, (1, 2)
+        self.conv1 = InvertedResidual(heard, first)
+        self.conv2 = InvertedResidual(first, second, residual=joined)
+        self.conv3 = nn.Conv2d(second, third, 3, stride, 1)
+        self.bn3 = nn.BatchNorm2d(third)
+        self.conv4 = InvertedResidual(third, third, residual=True)
         # The wide padding makes ten columns of sixteen, as many as the face has at its deepest.
-        self.conv5 = nn.Conv2d(widths[3], WIDTHS[-1], 3, 2, 3)
-        self.bn5 = nn.BatchNorm2d(WIDTHS[-1])
-        self.conv6 = InvertedResidual(WIDTHS[-1], WIDTHS[-1], residual=True)
-        self.conv7 = InvertedResidual(WIDTHS[-1], WIDTHS[-1], residual=True)
+        self.conv5 = nn.Conv2d(third, deepest, 3, 2, 3)
+        self.bn5 = nn.BatchNorm2d(deepest)
+        self.conv6 = InvertedResidual(deepest, deepest, residual=True)
+        self.conv7 = InvertedResidual(deepest, deepest, residual=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 16, 32, 32) for HuBERT, (B, 128, 16, 32) for wenet -> (B, 512, 10, 10)."""
+        """(B, 16, 32, 32) for HuBERT, (B, 128, 16, 32) for wenet -> (B, deepest width, 10, 10)."""
         x = self.conv2(self.conv1(x))
         x = self.conv4(functional.relu(self.bn3(self.conv3(x))))
         made: Tensor = self.conv7(self.conv6(functional.relu(self.bn5(self.conv5(x)))))
@@ -166,19 +172,20 @@ class Ultralight(nn.Module):
     """A face without its mouth, a reference and a window of sound in; the face out.
 
     nested: with the keys of the layout of before May 2026, which has one level more; ``load`` takes both.
+    widths: channels at the face's five sizes, from the largest.
     """
 
-    def __init__(self, variant: Variant = "hubert", nested: bool = True) -> None:
+    def __init__(self, variant: Variant = "hubert", nested: bool = True, widths: Widths = PUBLISHED_WIDTHS) -> None:
         super().__init__()
         self.variant: Variant = variant
-        self.audio_model = Sound(variant)
-        deepest = WIDTHS[-1]
-        self.fuse_conv = nn.Sequential(Double(2 * deepest, deepest), Double(deepest, deepest // 2))
-        self.inc = Entry(6, WIDTHS[0], nested)
-        self.down1, self.down2, self.down3, self.down4 = (Down(WIDTHS[n], WIDTHS[n + 1], nested) for n in range(4))
-        self.up1, self.up2, self.up3 = (Up(2 * WIDTHS[3 - n], WIDTHS[2 - n]) for n in range(3))
-        self.up4 = Up(2 * WIDTHS[0], WIDTHS[0])
-        self.outc = Exit(WIDTHS[0], 3)
+        self.widths = widths
+        self.audio_model = Sound(variant, widths)
+        self.fuse_conv = nn.Sequential(Double(2 * widths[4], widths[4]), Double(widths[4], widths[3]))
+        self.inc = Entry(6, widths[0], nested)
+        self.down1, self.down2, self.down3, self.down4 = (Down(widths[n], widths[n + 1], nested) for n in range(4))
+        self.up1, self.up2, self.up3 = (Up(2 * widths[3 - n], widths[2 - n]) for n in range(3))
+        self.up4 = Up(2 * widths[0], widths[0])
+        self.outc = Exit(widths[0], 3)
 
     def forward(self, face: Tensor, sound: Tensor) -> Tensor:
         """(B, 6, 160, 160) BGR 0..1, reference first, and the variant's SOUND_SHAPES -> (B, 3, 160, 160) BGR 0..1."""
@@ -242,7 +249,7 @@ def load(path: Path) -> Ultralight:
         first = weights["audio_model.conv1.conv.0.weight"].shape[1]
         variant: Variant = "wenet" if first == SOUND_SHAPES["wenet"][0] else "hubert"
         with torch.device("meta"):
-            network = Ultralight(variant)
+            network = Ultralight(variant, widths=widths_of(weights))
         network.load_state_dict(weights, strict=True, assign=True)
     except UNREADABLE as error:
         raise StudioError("weights_broken", name="Ultralight", file=path.name) from error
@@ -262,9 +269,16 @@ def metadata(path: Path) -> dict[str, Any]:
         raise StudioError("weights_broken", name="Ultralight", file=path.name) from error
 
 
-def blank() -> Faces:
+def widths_of(weights: Mapping[str, Tensor]) -> Widths:
+    """Those of the network, told by the shapes of its ``weights`` (names of the older layout); KeyError for others."""
+    levels = ("inc.inconv.0", *(f"down{n}.maxpool_conv.0.double_conv.0" for n in range(1, 5)))
+    first, second, third, fourth, deepest = (weights[f"{level}.conv.6.weight"].shape[0] for level in levels)
+    return first, second, third, fourth, deepest
+
+
+def blank(widths: Widths) -> Faces:
     """The network as it is run, with weights that mean nothing; for compiling."""
-    return Faces(fold_norms(Ultralight()))
+    return Faces(fold_norms(Ultralight(widths=widths)))
 
 
 def plain_names(given: Mapping[str, Any]) -> dict[str, Tensor]:

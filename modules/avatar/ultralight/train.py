@@ -11,9 +11,9 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +25,14 @@ from torch.nn import functional
 
 from modules import devices
 from modules.avatar.ultralight.features import CROP_SIDE, FACE_SIDE, ROWS_A_STEP, STEPS, STEPS_BEFORE, WINDOW_SHAPE
-from modules.avatar.ultralight.network import Ultralight, spread_codes, with_masked
+from modules.avatar.ultralight.network import (
+    PERSONAL_WIDTHS,
+    Ultralight,
+    Widths,
+    spread_codes,
+    widths_of,
+    with_masked,
+)
 from modules.errors import Cancelled, StudioError
 from modules.progress import Progress
 
@@ -41,6 +48,8 @@ CODE_NOISE, ROW_NOISE, ROW_DROPOUT = 0.1, 0.3, 0.2
 LIGHT, TINT = 0.06, 0.02
 AVERAGING = 0.999
 WARM_UP = 50
+# Steps before a CUDA graph of one is recorded.
+TRIALS = 3
 MAX_GRADIENT = 1.0
 SAMPLES = 6
 CURVE_EVERY = 10
@@ -50,7 +59,10 @@ SMOOTHING = 0.95
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train. It ends after ``seconds`` of work or ``steps`` (0: as many as fit), whichever comes first."""
+    """How to train. It ends after ``seconds`` of work or ``steps`` (0: as many as fit), whichever comes first.
+
+    widths: of the network; one that was begun with others keeps them.
+    """
 
     seconds: float = 600.0
     steps: int = 0
@@ -58,6 +70,7 @@ class Settings:
     rate: float = 1e-3
     seed: int = 0
     kind: Kind = "builtin"
+    widths: Widths = PERSONAL_WIDTHS
     sample_seconds: float = 15.0
     save_seconds: float = 60.0
 
@@ -96,10 +109,7 @@ def train(
     Cancelled by ``progress``: what was reached is saved first. StudioError('training_broken') where what ``folder``
     holds cannot be gone on with.
     """
-    work = _Work(crops, features, references, settings, device)
-    state = folder / STATE
-    if state.exists():
-        work.restore(state)
+    work = _begun(crops, features, references, settings, device, folder / STATE)
     told = {**(told or {}), "kind": settings.kind}
     try:
         work.run(folder, progress, on_sample, told)
@@ -139,17 +149,24 @@ class _Work:
         self.chance = torch.Generator().manual_seed(settings.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            network, average = Ultralight(), Ultralight()
+            network, average = Ultralight(widths=settings.widths), Ultralight(widths=settings.widths)
         layout: dict[str, Any] = {"device": self.device, "memory_format": torch.channels_last}
         self.network, self.average = network.to(**layout).train(), average.to(**layout).eval().requires_grad_(False)
         self.average.load_state_dict(self.network.state_dict())
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), settings.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
-        )
+        self.optimizer = torch.optim.AdamW(self.network.parameters(), betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+        self._on_card = self.device.type == "cuda"
+        self.rate = torch.zeros((), device=self.device)
+        self._settle()
+        self._recorded: _Recorded | None = None
         self.crops = torch.from_numpy(crops).to(self.device)
         self.features = torch.from_numpy(features.astype(np.float32)).to(self.device)
         self.references = torch.from_numpy(references.astype(np.int64))
         self.weight = _mouth_weight().to(self.device)
+
+    def _settle(self) -> None:
+        """Tell the optimiser what depends on the device, which may have been another before."""
+        for group in self.optimizer.param_groups:
+            group.update(lr=self.rate, capturable=self._on_card)
 
     def run(self, folder: Path, progress: Progress, on_sample: Sample | None, told: Mapping[str, Any]) -> None:
         """Steps until the end of the budget."""
@@ -182,18 +199,14 @@ class _Work:
         progress.at(share)
         # A short rise and a long fall: half a cosine to nothing.
         rate = self.settings.rate * min(1.0, (reached.step + 1) / WARM_UP) * 0.5 * (1 + math.cos(math.pi * share))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        face, sound, wanted = self.batch()
-        with self._half():
-            drawn = self.network(face, sound)
-        loss = pyramid_loss(drawn.float(), wanted, self.weight)
-        progress.at(share)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        progress.at(share)
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT)
-        self.optimizer.step()
+        self.rate.fill_(rate)
+        batch = self.batch()
+        if self._on_card:
+            if self._recorded is None:
+                self._recorded = _Recorded(self._learn, batch)
+            loss = self._recorded(batch)
+        else:
+            loss = self._learn(*batch, lambda: progress.at(share))
         self._follow()
         reached.step += 1
         if reached.step % CURVE_EVERY == 1 or not reached.loss:
@@ -201,9 +214,26 @@ class _Work:
             reached.loss = now if not reached.loss else SMOOTHING * reached.loss + (1 - SMOOTHING) * now
             reached.curve.append((reached.step, round(now, 6)))
 
+    def _learn(self, face: Tensor, sound: Tensor, wanted: Tensor, between: Callable[[], None] | None = None) -> Tensor:
+        """One step of the optimiser on what ``batch`` gives; the loss. ``between`` is called now and then."""
+        tell = between or (lambda: None)
+        with self._half():
+            drawn = self.network(face, sound)
+        loss = pyramid_loss(drawn.float(), wanted, self.weight)
+        tell()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        tell()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT)
+        self.optimizer.step()
+        return loss.detach()
+
     def _half(self) -> Any:
         """Half the precision where that is quicker."""
-        return torch.autocast(self.device.type, torch.bfloat16) if self._coarse else nullcontext()
+        if not self._coarse:
+            return nullcontext()
+        # Each weight is used once a step, and what is recorded may not hold another step's.
+        return torch.autocast(self.device.type, torch.bfloat16, cache_enabled=False)
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -211,8 +241,7 @@ class _Work:
         step = self.reached.step
         keep = min(AVERAGING, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
-        for old, new in zip(self.average.buffers(), self.network.buffers(), strict=True):
-            old.copy_(new)
+        torch._foreach_copy_(list(self.average.buffers()), list(self.network.buffers()))
 
     def batch(self) -> tuple[Tensor, Tensor, Tensor]:
         """What the network sees, what it hears, and what it should draw: a random choice of frames."""
@@ -282,18 +311,64 @@ class _Work:
         folder.mkdir(parents=True, exist_ok=True)
         _replace(folder / CURVE, lambda path: path.write_text(json.dumps(self.reached.curve), encoding="utf-8"))
 
-    def restore(self, path: Path) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from what ``save`` wrote; the budget may have changed."""
-        try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
-            self.network.load_state_dict(state["network"])
-            self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.chance.set_state(state["chance"].cpu())
-            reached = state["reached"]
-            self.reached = Trained(**{**reached, "curve": [(int(a), float(b)) for a, b in reached["curve"]]})
-        except Exception as error:  # a half or foreign file makes torch raise nearly anything
-            raise StudioError("training_broken", file=path.name) from error
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self._settle()
+        self.chance.set_state(state["chance"].cpu())
+        reached = state["reached"]
+        self.reached = Trained(**{**reached, "curve": [(int(a), float(b)) for a, b in reached["curve"]]})
+
+
+class _Recorded:
+    """``learn`` as a CUDA graph for batches ``like`` this one: one launch a step in place of a thousand.
+
+    Made, it has learnt from that batch TRIALS times.
+    """
+
+    def __init__(self, learn: Callable[..., Tensor], like: Sequence[Tensor]) -> None:
+        self._given = [tensor.clone() for tensor in like]
+        self._graph = torch.cuda.CUDAGraph()
+        # Kernels are tried and buffers made in the first steps, which may not be on the stream that works.
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(TRIALS):
+                learn(*self._given)
+        torch.cuda.current_stream().wait_stream(aside)
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+            self._loss = learn(*self._given)
+
+    def __call__(self, batch: Sequence[Tensor]) -> Tensor:
+        """Learn from ``batch``; the loss, until the next step."""
+        torch._foreach_copy_(self._given, list(batch))
+        self._graph.replay()
+        return self._loss
+
+
+def _begun(
+    crops: np.ndarray, features: np.ndarray, references: np.ndarray, settings: Settings, device: str, file: Path
+) -> _Work:
+    """A training, new or as ``file`` has kept it."""
+    if not file.exists():
+        return _Work(crops, features, references, settings, device)
+    with _told_if_broken(file):
+        state = torch.load(file, map_location="cpu", weights_only=True)
+        settings = replace(settings, widths=widths_of(state["network"]))
+    work = _Work(crops, features, references, settings, device)
+    with _told_if_broken(file):
+        work.restore(state)
+    return work
+
+
+@contextmanager
+def _told_if_broken(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # a half or foreign file makes torch raise nearly anything
+        raise StudioError("training_broken", file=file.name) from error
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:
