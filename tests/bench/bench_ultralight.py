@@ -28,6 +28,7 @@ from modules.avatar.ultralight import features
 from modules.progress import Progress
 
 if TYPE_CHECKING:
+    from modules.avatar.ultralight.network import Ultralight
     from tests.bench.bench_lipsync import Clip
 
 VIDEO = "talk_man_20s.mp4"
@@ -145,6 +146,7 @@ def draw(file: Path, out: Path) -> dict[str, np.ndarray]:
 
 def judge(file: Path, out: Path) -> int:
     """Both engines on the held-out part, against the true mouths; the number of bars missed."""
+    from modules.avatar.ultralight import network as net
     from tests.bench.bench_lipsync import Report, Studio, probed
     from tests.bench.mouths import mouth, sheet
 
@@ -187,26 +189,27 @@ def judge(file: Path, out: Path) -> int:
     made, real = mouths(out / "learnt-frame.mp4", 0), mouths(clip.footage.path, cut)
     some = np.linspace(0, len(made) - 1, 24).round().astype(int)
     sheet(out / "mouths.jpg", [[made[n] for n in some], [real[n] for n in some]])
-    precision, work, clock = speed(out)
+    precision, work, clock = speed(net.load(out / "ultralight.safetensors"))
     report.bar(f"two cores, {precision}: processor time a frame (25 fps)", work, "ms", 80)
     report.figure("the same by the clock", clock, "ms")
+    report.figure("the same for the published widths", speed(net.Ultralight())[2], "ms")
     report.figure("peak memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "MB")
     report.write(out / "ultralight.md")
     return report.missed
 
 
-def speed(out: Path) -> tuple[str, float, float]:
+def speed(network: Ultralight) -> tuple[str, float, float]:
     """The engine's precision without a card; milliseconds a frame on two threads, of the processor and by the clock."""
     import torch
 
     from modules import devices
     from modules.avatar.neural.fold import fold_norms
     from modules.avatar.neural.runner import Runner
-    from modules.avatar.ultralight import network as net
+    from modules.avatar.ultralight.network import Faces
 
     device = devices.choose("cpu")
     dtype = devices.dtype_for(device, coarse=True)
-    faces = net.Faces(fold_norms(net.load(out / "ultralight.safetensors")))
+    faces = Faces(fold_norms(network))
     crops = np.zeros((CPU_BATCH, features.CROP_SIDE, features.CROP_SIDE, 3), np.uint8)
     codes = np.zeros((CPU_BATCH, 10), np.float32)
     threads = torch.get_num_threads()

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from modules.avatar.neural.fold import fold_norms
 from modules.avatar.ultralight import features, network, personal, train
 from modules.errors import Cancelled, StudioError
 from modules.progress import Progress
@@ -77,6 +78,19 @@ def test_the_same_seed_learns_the_same_and_stopping_changes_nothing(faces, tmp_p
     for other in (again, pieces):
         for key, tensor in weights(other).items():
             assert torch.equal(tensor, wanted[key]), (other.name, key)
+
+
+def test_a_training_goes_on_with_the_widths_that_it_was_begun_with(faces, tmp_path: Path) -> None:
+    narrow = (8, 8, 16, 16, 24)
+    learn(faces, tmp_path, replace(SETTINGS, steps=1, widths=narrow), Progress())
+    learn(faces, tmp_path, replace(SETTINGS, steps=2), Progress())
+    found = network.load(tmp_path / train.WEIGHTS)
+    assert found.widths == narrow
+    assert network.metadata(tmp_path / train.WEIGHTS)["step"] == 2
+    # What another process compiles is the same network.
+    blank = network.blank(found.widths).network.state_dict()
+    folded = fold_norms(found).state_dict()
+    assert {key: tensor.shape for key, tensor in blank.items()} == {key: tensor.shape for key, tensor in folded.items()}
 
 
 def test_a_damaged_state_is_named(faces, tmp_path: Path) -> None:

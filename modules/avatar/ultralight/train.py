@@ -203,7 +203,8 @@ class _Work:
         batch = self.batch()
         if self._on_card:
             if self._recorded is None:
-                self._recorded = _Recorded(self._learn, batch)
+                with torch.cuda.device(self.device):
+                    self._recorded = _Recorded(self._learn, batch)
             loss = self._recorded(batch)
         else:
             loss = self._learn(*batch, lambda: progress.at(share))
