@@ -29,8 +29,8 @@ SOUND_SHAPES: Mapping[Variant, tuple[int, int, int]] = {"hubert": (16, 32, 32), 
 CODE_SIZE, CODE_TILE = 16, 4
 EXPANSION = 2
 Widths = tuple[int, int, int, int, int]
-# Of the face's way down; the sound meets it at the deepest. Our own training draws as well with two fifths of the work,
-# which two cores manage at 25 fps without AVX-512 too (docs/quality/ultralight.md).
+# Of the face's way down; the sound meets it at the deepest. What is trained here draws as well with two fifths of the
+# work (docs/quality/ultralight.md).
 PUBLISHED_WIDTHS: Widths = (32, 64, 128, 256, 512)
 PERSONAL_WIDTHS: Widths = (16, 48, 96, 192, 256)
 
