@@ -20,7 +20,7 @@ from modules.options import Option
 
 # The engine that is trained for an avatar, and how long: of work, on a card and without one.
 PERSONAL = "ultralight"
-CARD_MINUTES, PROCESSOR_MINUTES = 10.0, 120.0
+CARD_MINUTES, PROCESSOR_MINUTES = 10.0, 60.0
 MINUTES = Option("minutes", "ui.training.minutes", "number", CARD_MINUTES, 0.01, 720.0)
 # Of a training: the curve in the engine's folder, and what a job shows of it.
 CURVE, LESSON, SAMPLE, CURVE_POINTS = "curve.json", "lesson.json", "sample_", 200

@@ -36,13 +36,16 @@ class EngineChoice:
         self._frame = JobPanel(self._page, "frame")
         self._picture = html.panel(name="frame-result")
 
-    def bind(self) -> None:
-        """Connect all of it."""
+    def bind(self, *done: Any) -> None:
+        """Connect all of it. ``done``: states that change when a job ends which may have prepared the avatar."""
         page, choices = self._page, self._page.choices
         drawn = [self._list, self._controls, self._note]
         given = [choices.engine, choices.options, choices.avatar]
         page.on(
-            [*page.opened("render"), choices.engine.change, choices.avatar.change, self._frame.done.change],
+            [
+                *page.opened("render"),
+                *(state.change for state in (choices.engine, choices.avatar, self._frame.done, *done)),
+            ],
             self._draw,
             given,
             drawn,

@@ -85,7 +85,7 @@ class RenderTab:
         )
         for dropdown, choice in ((self._avatar, choices.avatar), (self._voice, choices.voice)):
             page.on([dropdown.input], lambda picked: picked, [dropdown], [choice])
-        self._engine.bind()
+        self._engine.bind(self._preview.done, self._render.done)
         given = [*chosen, choices.room, self._label, choices.engine, choices.options]
         page.on([preview.click], self._start_preview, given, self._preview.outputs)
         page.on([start.click], self._start, given, self._render.outputs)

@@ -41,7 +41,7 @@ def test_train_stop_resume_and_use(site: Site, visit: Visit, clip: Path) -> None
     page.wait_for_selector("#training-start")
     assert not page.is_visible("#training-curve")
     assert "没有可用的显卡" in page.inner_text("#training-hint")
-    assert page.input_value("#training-minutes input[type=number]") == "120"
+    assert page.input_value("#training-minutes input[type=number]") == "60"
 
     # Not trained yet: both pickers say so and where to do it.
     steps.open_tab(page, "models")
