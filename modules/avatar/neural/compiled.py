@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from modules.avatar.neural.recording import ALONE
 from modules.settings import ROOT
 
 log = logging.getLogger("compiled")
@@ -110,7 +111,7 @@ class Upgrade:
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(self._recipe.cache)
             network = torch.compile(self._network, dynamic=False)
             stream = torch.cuda.Stream(self._device)
-            with torch.inference_mode(), torch.cuda.stream(stream):
+            with ALONE, torch.inference_mode(), torch.cuda.stream(stream):
                 network(*_made_up(self._shapes, self._device))
             stream.synchronize()
             self._made = network

@@ -1,14 +1,15 @@
 """Running one network on one device: bytes in, bytes out, in batches of few fixed sizes.
 
 On CUDA a batch size is recorded once as a CUDA graph and replayed: the host then hands over one thing a batch instead
-of hundreds of kernels. Pictures cross the bus as bytes from pinned memory, on streams of their own, so that copies of
-one batch go on while the next is computed.
+of hundreds of kernels; while nothing may be recorded, it runs as it is. Pictures cross the bus as bytes from pinned
+memory, on streams of their own, so that copies of one batch go on while the next is computed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ import torch
 from torch import nn
 
 from modules.avatar.neural.compiled import Recipe, Upgrade
+from modules.avatar.neural.recording import ALONE, record
 from modules.devices import Device, torch_device
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ class Runner:
         self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in its stubs
         self._sizes = tuple(sizes)
         self._recipe = recipe
-        self._recorded: dict[int, _Recorded] = {}
+        self._sized: dict[int, _Sized] = {}
         self._upgrades: dict[int, Upgrade] = {}
         self._used = time.monotonic()
         if self._device.type == "cuda":
@@ -93,15 +95,15 @@ class Runner:
         if self._device.type != "cuda":
             return Ticket(self._computed(inputs), count, None)
         size = next(size for size in self._sizes if size >= max(count, room))
-        if size not in self._recorded:
-            self._recorded[size] = _Recorded(self._module, self._device, size, inputs)
+        if size not in self._sized:
+            self._sized[size] = _Sized(self._module, self._device, size, inputs)
         elif size in self._upgrades and (compiled := self._upgrades[size].ready()) is not None:
-            self._recorded[size] = _Recorded(compiled, self._device, size, inputs)
+            self._sized[size] = _Sized(compiled, self._device, size, inputs)
         # Not before: the seconds of recording are no pause.
         self._used = time.monotonic()
         if self._recipe is not None and size not in self._upgrades:
             self._upgrades[size] = Upgrade(self._recipe, self._module, self._device, inputs, size, self._idle)
-        return self._recorded[size].submit(inputs, self._up, self._down)
+        return self._sized[size].submit(inputs, self._up, self._down)
 
     def _computed(self, inputs: Sequence[np.ndarray]) -> torch.Tensor:
         """The whole batch, without a card."""
@@ -126,13 +128,15 @@ class Runner:
             upgrade.stop()
 
 
-class _Recorded:
-    """The module for one batch size, as a CUDA graph with its buffers."""
+class _Sized:
+    """The module for one batch size with its buffers, on CUDA; a graph as soon as one can be recorded."""
 
     def __init__(
         self, module: Callable[..., torch.Tensor], device: torch.device, size: int, like: Sequence[np.ndarray]
     ) -> None:
+        self._module = module
         self._turn = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
         shapes = [(size, *array.shape[1:]) for array in like]
         kinds = [torch.from_numpy(array[:0]).dtype for array in like]
         self._inputs = [
@@ -140,20 +144,23 @@ class _Recorded:
         ]
         self._stream = torch.cuda.Stream(device)
         self._stream.wait_stream(torch.cuda.current_stream(device))
-        self._graph = torch.cuda.CUDAGraph()
-        tuned = torch.backends.cudnn.benchmark
-        torch.backends.cudnn.benchmark = True
-        try:
-            with torch.inference_mode(), torch.cuda.stream(self._stream):
-                for _ in range(WARM_UPS):
-                    module(*self._inputs)
-                self._stream.synchronize()
-                # Only this thread may not touch the device meanwhile; others may.
-                with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
-                    self._output = module(*self._inputs)
-        finally:
-            torch.backends.cudnn.benchmark = tuned
+        with torch.inference_mode(), torch.cuda.stream(self._stream), _tuned():
+            for _ in range(WARM_UPS):
+                self._output = module(*self._inputs)
         self._slots = [self._slot(device) for _ in range(SLOTS)]
+
+    def _compute(self) -> torch.Tensor:
+        """What the module gives for ``_inputs``, on ``_stream``."""
+        if self._graph is None and ALONE.acquire(blocking=False):
+            try:
+                with _tuned():
+                    self._graph, self._output = record(lambda: self._module(*self._inputs), self._stream)
+            finally:
+                ALONE.release()
+        if self._graph is None:
+            return self._module(*self._inputs)
+        self._graph.replay()
+        return self._output
 
     def _slot(self, device: torch.device) -> _Slot:
         return _Slot(
@@ -178,14 +185,24 @@ class _Recorded:
             for target, source in zip(slot.device, slot.host, strict=True):
                 target.copy_(source, non_blocking=True)
         self._stream.wait_stream(up)
-        with torch.cuda.stream(self._stream):
+        with torch.inference_mode(), torch.cuda.stream(self._stream):
             for target, source in zip(self._inputs, slot.device, strict=True):
                 target.copy_(source)
-            self._graph.replay()
-            slot.result.copy_(self._output)
+            slot.result.copy_(self._compute())
             slot.computed.record(self._stream)
         down.wait_event(slot.computed)
         with torch.cuda.stream(down):
             slot.fetched.copy_(slot.result, non_blocking=True)
             slot.done.record(down)
         return Ticket(slot.fetched, count, slot.done)
+
+
+@contextmanager
+def _tuned() -> Iterator[None]:
+    """cuDNN tries its algorithms on shapes that it has not seen."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from modules import devices
+from modules.avatar.neural.recording import ALONE, record
 from modules.avatar.ultralight.features import CROP_SIDE, FACE_SIDE, ROWS_A_STEP, STEPS, STEPS_BEFORE, WINDOW_SHAPE
 from modules.avatar.ultralight.network import (
     PERSONAL_WIDTHS,
@@ -331,16 +332,15 @@ class _Recorded:
 
     def __init__(self, learn: Callable[..., Tensor], like: Sequence[Tensor]) -> None:
         self._given = [tensor.clone() for tensor in like]
-        self._graph = torch.cuda.CUDAGraph()
         # Kernels are tried and buffers made in the first steps, which may not be on the stream that works.
         aside = torch.cuda.Stream()
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(TRIALS):
                 learn(*self._given)
+        with ALONE:
+            self._graph, self._loss = record(lambda: learn(*self._given), aside)
         torch.cuda.current_stream().wait_stream(aside)
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
-            self._loss = learn(*self._given)
 
     def __call__(self, batch: Sequence[Tensor]) -> Tensor:
         """Learn from ``batch``; the loss, until the next step."""
