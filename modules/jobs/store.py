@@ -37,7 +37,8 @@ CREATE TABLE IF NOT EXISTS jobs (
   progress REAL NOT NULL DEFAULT 0, spent REAL NOT NULL DEFAULT 0,
   created REAL NOT NULL, started REAL, updated REAL, finished REAL,
   result TEXT, error TEXT, cancel_asked REAL,
-  fruitless INTEGER NOT NULL DEFAULT 0, progress_at_claim REAL NOT NULL DEFAULT 0
+  fruitless INTEGER NOT NULL DEFAULT 0, progress_at_claim REAL NOT NULL DEFAULT 0,
+  progress_at_stage REAL NOT NULL DEFAULT 0, spent_at_stage REAL NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS jobs_state ON jobs (state, priority, created);
 CREATE TABLE IF NOT EXISTS workers (
@@ -45,6 +46,8 @@ CREATE TABLE IF NOT EXISTS workers (
 );
 DROP TABLE IF EXISTS worker;
 """
+# Of jobs, and not yet there where the table was made before them.
+LATER_COLUMNS = ("progress_at_stage", "spent_at_stage")
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,14 @@ def _in_lane(lane: Lane | None) -> str:
 
 
 def _remaining(row: sqlite3.Row) -> float | None:
-    """Seconds left if the rest goes as fast as this attempt went; None while that says nothing yet."""
-    gained: float = row["progress"] - row["progress_at_claim"]
-    if row["state"] != "running" or gained < 0.02 or row["spent"] < 1.0:
-        return None
-    seconds: float = row["spent"] * (1.0 - row["progress"]) / gained
-    return seconds
+    """Seconds left if the rest goes as fast as the stage under way; None while that says nothing yet.
+
+    Stages before it tell little: what was there already cost no time.
+    """
+    gained: float = row["progress"] - row["progress_at_stage"]
+    spent: float = row["spent"] - row["spent_at_stage"]
+    tells = (gained >= 0.02 and spent >= 1.0) or (gained > 0 and spent >= 10.0)
+    return spent * (1.0 - row["progress"]) / gained if row["state"] == "running" and tells else None
 
 
 def _job(row: sqlite3.Row) -> Job:
@@ -123,6 +128,10 @@ class JobStore:
             # executescript would commit; the statements are run one by one inside the transaction.
             for statement in filter(str.strip, SCHEMA.split(";")):
                 database.execute(statement)
+            known = {row["name"] for row in database.execute("PRAGMA table_info(jobs)")}
+            for column in LATER_COLUMNS:
+                if column not in known:
+                    database.execute(f"ALTER TABLE jobs ADD COLUMN {column} REAL NOT NULL DEFAULT 0")
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -184,7 +193,7 @@ class JobStore:
             row = database.execute(
                 "UPDATE jobs SET state = 'running', started = coalesce(started, ?), updated = ?, spent = 0,"
                 " fruitless = CASE WHEN progress > progress_at_claim THEN 0 ELSE fruitless END,"
-                " progress_at_claim = progress"
+                " progress_at_claim = progress, stage = '', progress_at_stage = progress, spent_at_stage = 0"
                 f" WHERE id = (SELECT id FROM jobs WHERE state = 'queued' AND {_in_lane(lane)}"
                 " ORDER BY priority, created LIMIT 1)"
                 " RETURNING *",
@@ -195,9 +204,11 @@ class JobStore:
     def report(self, job_id: str, progress: float, stage: str, spent: float) -> None:
         """Note how far a running job is; ``spent`` seconds belong to this attempt's share of the progress."""
         self._connection().execute(
-            "UPDATE jobs SET progress = max(progress, ?), stage = ?, spent = ?, updated = ?"
-            " WHERE id = ? AND state = 'running'",
-            (progress, stage, spent, time.time(), job_id),
+            "UPDATE jobs SET progress = max(progress, :progress), stage = :stage, spent = :spent, updated = :now,"
+            " progress_at_stage = CASE WHEN stage = :stage THEN progress_at_stage ELSE max(progress, :progress) END,"
+            " spent_at_stage = CASE WHEN stage = :stage THEN spent_at_stage ELSE :spent END"
+            " WHERE id = :id AND state = 'running'",
+            {"progress": progress, "stage": stage, "spent": spent, "now": time.time(), "id": job_id},
         )
 
     def finish(self, job_id: str, result: dict[str, Any]) -> None:

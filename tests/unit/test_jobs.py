@@ -2,12 +2,13 @@
 
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from modules.errors import StudioError
-from modules.jobs.store import MAX_FRUITLESS_ATTEMPTS, JobStore
+from modules.jobs.store import LATER_COLUMNS, MAX_FRUITLESS_ATTEMPTS, JobStore
 
 
 @pytest.fixture
@@ -108,15 +109,42 @@ def test_a_job_that_gets_further_each_time_is_never_given_up(store: JobStore) ->
 def test_progress_never_goes_back_and_remaining_time_counts_this_attempt_only(store: JobStore) -> None:
     job_id = store.add("render", "", {})
     store.claim()
+    store.report(job_id, 0.0, "stage.render", 0.0)
     store.report(job_id, 0.5, "stage.render", 10.0)
     assert store.get(job_id).remaining == pytest.approx(10.0)
     store.report(job_id, 0.3, "stage.render", 11.0)
     assert store.get(job_id).progress == 0.5
     store.recover()
     store.claim()
+    store.report(job_id, 0.3, "stage.render", 0.5)
     assert store.get(job_id).remaining is None
-    store.report(job_id, 0.75, "stage.render", 5.0)
+    store.report(job_id, 0.75, "stage.render", 5.5)
     assert store.get(job_id).remaining == pytest.approx(5.0)
+
+
+def test_remaining_time_goes_by_the_stage_under_way(store: JobStore) -> None:
+    job_id = store.add("train_avatar", "", {})
+    store.claim()
+    store.report(job_id, 0.3, "stage.prepare", 1.0)  # most of it was there
+    store.report(job_id, 0.3, "stage.train", 1.0)
+    assert store.get(job_id).remaining is None
+    store.report(job_id, 0.301, "stage.train", 6.0)
+    assert store.get(job_id).remaining is None
+    store.report(job_id, 0.302, "stage.train", 11.0)
+    assert store.get(job_id).remaining == pytest.approx(10.0 * 0.698 / 0.002)
+
+
+def test_a_table_made_before_stages_counted_is_brought_up_to_date(tmp_path: Path) -> None:
+    JobStore(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "studio.sqlite3")) as database:
+        for column in LATER_COLUMNS:
+            database.execute(f"ALTER TABLE jobs DROP COLUMN {column}")
+    store = JobStore(tmp_path)
+    job_id = store.add("render", "", {})
+    store.claim()
+    store.report(job_id, 0.0, "stage.render", 0.0)
+    store.report(job_id, 0.5, "stage.render", 10.0)
+    assert store.get(job_id).remaining == pytest.approx(10.0)
 
 
 def test_unknown_job(store: JobStore) -> None:

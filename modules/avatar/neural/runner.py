@@ -94,16 +94,18 @@ class Runner:
         count = len(inputs[0])
         if self._device.type != "cuda":
             return Ticket(self._computed(inputs), count, None)
+        self._used = time.monotonic()
         size = next(size for size in self._sizes if size >= max(count, room))
         if size not in self._sized:
             self._sized[size] = _Sized(self._module, self._device, size, inputs)
         elif size in self._upgrades and (compiled := self._upgrades[size].ready()) is not None:
             self._sized[size] = _Sized(compiled, self._device, size, inputs)
-        # Not before: the seconds of recording are no pause.
+        ticket = self._sized[size].submit(inputs, self._up, self._down)
+        # Again: the seconds of recording are no pause.
         self._used = time.monotonic()
         if self._recipe is not None and size not in self._upgrades:
             self._upgrades[size] = Upgrade(self._recipe, self._module, self._device, inputs, size, self._idle)
-        return self._sized[size].submit(inputs, self._up, self._down)
+        return ticket
 
     def _computed(self, inputs: Sequence[np.ndarray]) -> torch.Tensor:
         """The whole batch, without a card."""
