@@ -19,6 +19,7 @@ from modules.avatar.neural.runner import Runner
 from modules.avatar.ultralight import features, network, train
 from modules.errors import Cancelled
 from modules.progress import Progress
+from tests import bars
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA card")
 CARDS = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
@@ -38,15 +39,6 @@ def card(request: pytest.FixtureRequest) -> Iterator[devices.Device]:
     gc.collect()
     torch.cuda.empty_cache()
     assert [torch.cuda.max_memory_allocated(number) for number in others] == before
-
-
-def make_footage() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Crops whose mouth, a bar, is as high as the one code says; their codes; their references."""
-    codes = np.random.default_rng(0).uniform(-1, 1, (FRAMES, 1)).astype(np.float32)
-    crops = np.full((FRAMES, features.CROP_SIDE, features.CROP_SIDE, 3), (120, 140, 190), np.uint8)
-    for crop, code in zip(crops, codes[:, 0], strict=True):
-        crop[50 : 58 + round(6 * float(code)), 60:108] = (30, 20, 90)
-    return crops, codes, train.reference_frames(np.random.default_rng(1).normal(size=(FRAMES, 5, 2)))
 
 
 class Pair:
@@ -114,10 +106,10 @@ def test_while_somebody_waits_for_the_whole_card_nothing_is_recorded(card: devic
     assert pair.runner._sized[4]._graph is not None
 
 
-def test_a_recorded_step_learns_as_one_that_is_not(card: devices.Device, tmp_path: Path) -> None:
+def test_a_recorded_step_learns_as_one_that_is_not(card: devices.Device) -> None:
     found = []
     for records in (True, False):
-        work = train._Work(*make_footage(), SETTINGS, card.id)
+        work = train._Work(*bars.faces(FRAMES), SETTINGS, card.id)
         work._coarse = False
         batch = work.batch()
         work.rate.fill_(1e-4)
@@ -136,7 +128,7 @@ def test_a_recorded_step_learns_as_one_that_is_not(card: devices.Device, tmp_pat
 
 
 def test_training_goes_on_where_it_was_stopped(card: devices.Device, tmp_path: Path) -> None:
-    footage, steps = make_footage(), iter(range(100_000))
+    footage, steps = bars.faces(FRAMES), iter(range(100_000))
     with pytest.raises(Cancelled):
         stop = Progress(cancelled=lambda: next(steps) >= SETTINGS.steps // 2)
         train.train(*footage, SETTINGS, tmp_path, stop, device=card.id)

@@ -15,6 +15,7 @@ from modules.avatar.neural.fold import fold_norms
 from modules.avatar.ultralight import features, network, personal, train
 from modules.errors import Cancelled, StudioError
 from modules.progress import Progress
+from tests import bars
 
 FRAMES = 12
 SETTINGS = train.Settings(seconds=1e9, steps=4, batch=2, seed=3)
@@ -24,13 +25,7 @@ STEPS = 61
 
 @pytest.fixture(scope="module")
 def faces() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Crops whose mouth, a bar, is as high as the one code says; their codes; their references."""
-    codes = np.random.default_rng(0).uniform(-1, 1, (FRAMES, 1)).astype(np.float32)
-    crops = np.full((FRAMES, features.CROP_SIDE, features.CROP_SIDE, 3), (120, 140, 190), np.uint8)
-    for crop, code in zip(crops, codes[:, 0], strict=True):
-        crop[50 : 58 + round(6 * float(code)), 60:108] = (30, 20, 90)
-    held = np.random.default_rng(1).normal(size=(FRAMES, 5, 2))
-    return crops, codes, train.reference_frames(held)
+    return bars.faces(FRAMES)
 
 
 def learn(

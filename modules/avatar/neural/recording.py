@@ -19,8 +19,8 @@ def record(work: Callable[[], torch.Tensor], stream: torch.cuda.Stream) -> tuple
     """
     graph = torch.cuda.CUDAGraph()
     stream.synchronize()
-    # A stream given: torch would keep one of its own for good, on the card of the first graph ever. And only this
-    # thread may do nothing else to the card meanwhile; others may.
+    # A stream given: torch would keep one of its own for good, on the card of the first graph ever. thread_local: what
+    # other threads do meanwhile, short of waiting for the whole card, breaks nothing off.
     with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
         given = work()
     return graph, given
