@@ -37,8 +37,7 @@ CREATE TABLE IF NOT EXISTS jobs (
   progress REAL NOT NULL DEFAULT 0, spent REAL NOT NULL DEFAULT 0,
   created REAL NOT NULL, started REAL, updated REAL, finished REAL,
   result TEXT, error TEXT, cancel_asked REAL,
-  fruitless INTEGER NOT NULL DEFAULT 0, progress_at_claim REAL NOT NULL DEFAULT 0,
-  progress_at_stage REAL NOT NULL DEFAULT 0, spent_at_stage REAL NOT NULL DEFAULT 0
+  fruitless INTEGER NOT NULL DEFAULT 0, progress_at_claim REAL NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS jobs_state ON jobs (state, priority, created);
 CREATE TABLE IF NOT EXISTS workers (
@@ -46,7 +45,8 @@ CREATE TABLE IF NOT EXISTS workers (
 );
 DROP TABLE IF EXISTS worker;
 """
-# Of jobs, and not yet there where the table was made before them.
+# Of jobs too: where its progress (0 to 1) and its seconds stood when the stage under way began. Added to a table that
+# is new as to one that an older studio has made.
 LATER_COLUMNS = ("progress_at_stage", "spent_at_stage")
 
 

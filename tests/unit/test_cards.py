@@ -19,9 +19,12 @@ from modules.avatar.neural.runner import Runner
 from modules.avatar.ultralight import features, network, train
 from modules.errors import Cancelled
 from modules.progress import Progress
-from tests import bars
+from tests import made_faces
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA card")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA card"),
+]
 CARDS = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
 FRAMES, COMPILE_SECONDS = 40, 300
 SETTINGS = train.Settings(seconds=1e9, steps=200, batch=8)
@@ -109,7 +112,7 @@ def test_while_somebody_waits_for_the_whole_card_nothing_is_recorded(card: devic
 def test_a_recorded_step_learns_as_one_that_is_not(card: devices.Device) -> None:
     found = []
     for records in (True, False):
-        work = train._Work(*bars.faces(FRAMES), SETTINGS, card.id)
+        work = train._Work(*made_faces.faces(FRAMES), SETTINGS, card.id)
         work._coarse = False
         batch = work.batch()
         work.rate.fill_(1e-4)
@@ -128,7 +131,7 @@ def test_a_recorded_step_learns_as_one_that_is_not(card: devices.Device) -> None
 
 
 def test_training_goes_on_where_it_was_stopped(card: devices.Device, tmp_path: Path) -> None:
-    footage, steps = bars.faces(FRAMES), iter(range(100_000))
+    footage, steps = made_faces.faces(FRAMES), iter(range(100_000))
     with pytest.raises(Cancelled):
         stop = Progress(cancelled=lambda: next(steps) >= SETTINGS.steps // 2)
         train.train(*footage, SETTINGS, tmp_path, stop, device=card.id)

@@ -15,7 +15,7 @@ from modules.avatar.neural.fold import fold_norms
 from modules.avatar.ultralight import features, network, personal, train
 from modules.errors import Cancelled, StudioError
 from modules.progress import Progress
-from tests import bars
+from tests import made_faces
 
 FRAMES = 12
 SETTINGS = train.Settings(seconds=1e9, steps=4, batch=2, seed=3)
@@ -25,7 +25,7 @@ STEPS = 61
 
 @pytest.fixture(scope="module")
 def faces() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return bars.faces(FRAMES)
+    return made_faces.faces(FRAMES)
 
 
 def learn(

@@ -99,6 +99,8 @@ class Runner:
         if size not in self._sized:
             self._sized[size] = _Sized(self._module, self._device, size, inputs)
         elif size in self._upgrades and (compiled := self._upgrades[size].ready()) is not None:
+            # Its buffers go with it.
+            self._sized[size].wait()
             self._sized[size] = _Sized(compiled, self._device, size, inputs)
         ticket = self._sized[size].submit(inputs, self._up, self._down)
         # Again: the seconds of recording are no pause.
@@ -150,6 +152,13 @@ class _Sized:
             for _ in range(WARM_UPS):
                 self._output = module(*self._inputs)
         self._slots = [self._slot(device) for _ in range(SLOTS)]
+        # The streams that copy do not know of what fills the buffers first.
+        torch.cuda.current_stream(device).synchronize()
+
+    def wait(self) -> None:
+        """Until nothing is under way."""
+        for slot in self._slots:
+            slot.done.synchronize()
 
     def _compute(self) -> torch.Tensor:
         """What the module gives for ``_inputs``, on ``_stream``."""
