@@ -5,8 +5,9 @@ Without options: all of it on this machine. In steps, so that a machine with not
     --train FILE.npz --out DIR    there: learn for --seconds
     --judge DIR                   here: draw the held-out part, compare both engines with the true mouths
 No mouth and no sound of the held-out part is ever learnt. It is drawn over its own heads; what the network sees as its
-reference is then a learnt frame with the head held most alike, so that no true mouth can leak into what is compared
-("own frame": the frame itself, as in use). Judge: ../shared/probes/eval_lipsync.py (needs scikit-image).
+reference is then a learnt frame with the head held most alike, turned to be held as it is, so that no true mouth can
+leak into what is compared ("own frame": the frame itself, as in use). Judge: ../shared/probes/eval_lipsync.py (needs
+scikit-image).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ LEARNT_SECONDS = 14
 FRAME_RATE = 25
 BATCH = 8
 CPU_BATCH, RUNS = 5, 12
+REFERENCES, OTHER_SOUND = ("learnt frame", "own frame"), "another sound"
 
 
 def prepare(file: Path) -> None:
@@ -43,8 +45,8 @@ def prepare(file: Path) -> None:
     from modules import media, settings
     from modules.avatar.builtin.ears import Ears
     from modules.avatar.neural.regions import steady_boxes
+    from modules.avatar.ultralight.heads import resting_heads
     from modules.avatar.ultralight.listener import Listener
-    from modules.face.landmarks import STABLE
 
     config = settings.load()
     clip, ears = clip_to_learn(), Ears(config.models_dir, config.cpu_threads)
@@ -59,8 +61,7 @@ def prepare(file: Path) -> None:
         features.crop_face(media.to_bgr(picture), box)
         for picture, box in zip(media.read_frames(clip.footage), boxes, strict=True)
     ]
-    sides = (boxes[:, 2:] - boxes[:, :2])[:, None]
-    held = (clip.track.landmarks[:, list(STABLE), :2] - boxes[:, None, :2]) / sides
+    learnt = np.flatnonzero(clip.track.usable[:cut])
     seen = np.zeros((cut, listener.seen().shape[1]), np.float32)
     seen[listener.frames] = listener.seen()
     with open(file, "wb") as target:
@@ -69,7 +70,8 @@ def prepare(file: Path) -> None:
             cut=cut,
             crops=np.array(crops),
             boxes=boxes,
-            held=held.astype(np.float32),
+            heads=resting_heads(clip.track.landmarks, boxes),
+            learnt_heads=resting_heads(clip.track.landmarks[learnt], boxes[learnt]),
             landmarks=clip.track.landmarks.astype(np.float32),
             usable=clip.track.usable,
             seen=seen,
@@ -85,7 +87,7 @@ def train(file: Path, out: Path, seconds: float, batch: int) -> None:
     from modules.avatar.ultralight import train as training
 
     with np.load(file, allow_pickle=False) as data:
-        cut, crops, held = int(data["cut"]), data["crops"], data["held"]
+        cut, crops, heads = int(data["cut"]), data["crops"], data["learnt_heads"]
         usable, seen = data["usable"], data["seen"]
     learnt = np.flatnonzero(usable[:cut])
     out.mkdir(parents=True, exist_ok=True)
@@ -98,7 +100,7 @@ def train(file: Path, out: Path, seconds: float, batch: int) -> None:
     done = training.train(
         crops[learnt],
         seen[learnt],
-        training.reference_frames(held[learnt]),
+        heads,
         training.Settings(seconds=seconds, batch=batch, sample_seconds=max(seconds / 12, 5)),
         out,
         Progress(),
@@ -114,31 +116,43 @@ def train(file: Path, out: Path, seconds: float, batch: int) -> None:
 
 
 def draw(file: Path, out: Path) -> dict[str, np.ndarray]:
-    """Crops (T, 168, 168, 3) of the held-out frames as the network draws them, by where its reference is from."""
+    """Crops (T, 168, 168, 3) of the held-out frames as the network draws them, by where its reference is from.
+
+    OTHER_SOUND: the frame itself, with the sound of half the part later or earlier.
+    """
     import torch
 
     from modules.avatar.ultralight import network as net
+    from modules.avatar.ultralight.heads import Turner
 
     with np.load(file, allow_pickle=False) as data:
-        cut, crops, held, usable, heard = (data[name] for name in ("cut", "crops", "held", "usable", "heard"))
+        cut, crops, heads, usable, heard = (data[name] for name in ("cut", "crops", "heads", "usable", "heard"))
     cut = int(cut)
+    own = torch.arange(cut, len(crops))
     learnt = np.flatnonzero(usable[:cut])
-    apart = ((held[cut:, None] - held[None, learnt]) ** 2).sum((2, 3))
-    nearest = learnt[apart.argmin(1)]
+    apart = ((heads[cut:, None] - heads[None, learnt]) ** 2).sum((2, 3))
+    nearest = torch.from_numpy(learnt[apart.argmin(1)])
+    turner, corner = Turner(heads, torch.device("cpu")), torch.full((BATCH, 2), features.RIM)
     network = net.load(out / "ultralight.safetensors").to(memory_format=torch.channels_last)
     inner = slice(features.RIM, -features.RIM)
 
-    def seen(pictures: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(pictures[:, inner, inner])).permute(0, 3, 1, 2).float() / 255
+    def pictures(frames: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(crops[frames.numpy()]).permute(0, 3, 1, 2).float() / 255
 
     drawn: dict[str, np.ndarray] = {}
-    for name, references in (("learnt frame", crops[nearest]), ("own frame", crops[cut:])):
+    for name, references, sound in (
+        ("learnt frame", nearest, heard),
+        ("own frame", own, heard),
+        (OTHER_SOUND, own, np.roll(heard, len(own) // 2, 0)),
+    ):
         made = crops[cut:].copy()
         with torch.inference_mode():
             for start in range(0, len(made), BATCH):
                 part = slice(start, start + BATCH)
-                six = net.with_masked(seen(references[part]), seen(crops[cut:][part]))
-                result = network(six, net.spread_codes(torch.from_numpy(heard[part])))
+                shown, wanted = references[part], own[part]
+                reference = turner.turned(pictures(shown), shown, wanted, corner[: len(shown)])
+                six = net.with_masked(reference, pictures(wanted)[:, :, inner, inner])
+                result = network(six, net.spread_codes(torch.from_numpy(sound[part])))
                 made[part, inner, inner] = (result.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
         drawn[name] = made
     return drawn
@@ -165,15 +179,15 @@ def judge(file: Path, out: Path) -> int:
         studio.film(studio.on_true_heads(clip), clip.rest, video)
         builtin = probed(clip, video)
         figures = {"built-in": builtin}
-        drawn = draw(file, out)
-        for name, crops in drawn.items():
-            video = out / f"{name.replace(' ', '-')}.mp4"
-            film(file, crops, clip, video)
-            figures[name] = probed(clip, video)
+        videos = {name: out / f"{name.replace(' ', '-')}.mp4" for name in (*REFERENCES, OTHER_SOUND)}
+        for name, crops in draw(file, out).items():
+            film(file, crops, clip, videos[name])
+        for name in REFERENCES:
+            figures[name] = probed(clip, videos[name])
     for name, found in figures.items():
         for key, unit in FIGURES.items():
             report.figure(f"{name}: {key}", found[key] * (EYES if unit == PERCENT else 1), unit)
-    for name in drawn:
+    for name in REFERENCES:
         report.bar(
             f"{name}: lip distance against the built-in's", EYES * figures[name]["LMD"], PERCENT, EYES * builtin["LMD"]
         )
@@ -181,12 +195,18 @@ def judge(file: Path, out: Path) -> int:
         cut, landmarks = int(data["cut"]), data["landmarks"]
     from modules import media
 
+    true, said, other = openings(landmarks[cut:]), *(seen_openings(videos[name]) for name in ("own frame", OTHER_SOUND))
+    then = np.roll(said, len(said) // 2)
+    report.figure(f"{OTHER_SOUND}: opening against what that sound says elsewhere", correlation(other, then), "r")
+    report.figure(f"{OTHER_SOUND}: opening against the frame's own mouth", correlation(other, true), "r")
+    report.figure("the frame's own mouth against what that sound says elsewhere", correlation(true, then), "r")
+
     def mouths(video: Path, first: int) -> list[np.ndarray]:
         footage = media.probe(video)
         pictures = media.read_frames(footage, first)
         return [mouth(media.to_bgr(picture), landmarks[cut + n]) for n, picture in enumerate(pictures)]
 
-    made, real = mouths(out / "learnt-frame.mp4", 0), mouths(clip.footage.path, cut)
+    made, real = mouths(videos["learnt frame"], 0), mouths(clip.footage.path, cut)
     some = np.linspace(0, len(made) - 1, 24).round().astype(int)
     sheet(out / "mouths.jpg", [[made[n] for n in some], [real[n] for n in some]])
     precision, work, clock = speed(net.load(out / "ultralight.safetensors"))
@@ -244,6 +264,27 @@ FIGURES = {
     "psnr": "dB",
     "ssim": "",
 }
+
+
+def openings(landmarks: np.ndarray) -> np.ndarray:
+    """(T,) distance between the inner lips in eye distances, of (T, 478, 3) points."""
+    from modules.face.geometry import eye_distance
+    from modules.face.landmarks import LIP_INNER_BOTTOM, LIP_INNER_TOP
+
+    gap = landmarks[:, LIP_INNER_TOP, :2] - landmarks[:, LIP_INNER_BOTTOM, :2]
+    return np.asarray(np.linalg.norm(gap, axis=1) / eye_distance(landmarks))
+
+
+def seen_openings(video: Path) -> np.ndarray:
+    """``openings`` of a video."""
+    from modules import media
+    from modules.face.track import track_footage
+
+    return openings(track_footage(media.probe(video), None, Progress()).landmarks)
+
+
+def correlation(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.corrcoef(one, other)[0, 1])
 
 
 def film(file: Path, crops: np.ndarray, clip: Clip, video: Path) -> None:

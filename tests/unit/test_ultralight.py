@@ -96,21 +96,14 @@ def test_a_damaged_state_is_named(faces, tmp_path: Path) -> None:
 
 
 def test_rows_of_sound_can_be_learnt_from(faces) -> None:
-    crops, _, references = faces
+    crops, _, held = faces
     rows = np.random.default_rng(2).normal(size=(FRAMES, 2, features.ROW_WIDTH)).astype(np.float32)
-    work = train._Work(crops, rows, references, replace(SETTINGS, kind="hubert"), "cpu")
+    work = train._Work(crops, rows, held, replace(SETTINGS, kind="hubert"), "cpu")
     face, sound, wanted = work.batch()
     assert face.shape == (2, 6, 160, 160)
     assert sound.shape == (2, *features.WINDOW_SHAPE)
     assert not face[:, 3:, 5:150, 5:155].any()
     assert torch.equal(face[:, 3:, :5], wanted[:, :, :5])
-
-
-def test_references_are_held_alike_and_apart() -> None:
-    held = np.sin(np.arange(200) / 10)[:, None, None] * np.ones((1, 4, 2))
-    chosen = train.reference_frames(held, count=6, apart=5)
-    assert (np.abs(chosen - np.arange(200)[:, None]) >= 5).all()
-    assert np.abs(held[chosen] - held[:, None]).max() < 0.3
 
 
 def test_codes_reach_every_neighbourhood() -> None:

@@ -22,9 +22,9 @@ from modules.avatar.builtin.ears import Ears
 from modules.avatar.neural.engine import free_device_memory
 from modules.avatar.neural.regions import steady_boxes
 from modules.avatar.ultralight import features, listener, network, train
+from modules.avatar.ultralight.heads import resting_heads
 from modules.avatar.ultralight.listener import Listener
 from modules.errors import StudioError
-from modules.face.landmarks import STABLE
 from modules.face.track import Track
 from modules.progress import Progress
 
@@ -75,15 +75,13 @@ class Trainer:
         frames = known.frames[rows]
         boxes = steady_boxes(features.face_boxes(track.landmarks), track.usable, footage.width, footage.height)
         faces = _faces(footage, frames, boxes, work, getting.part(CUT_FROM, 0.98))
-        sides = (boxes[frames, 2:] - boxes[frames, :2])[:, None]
-        held = (track.landmarks[frames][:, list(STABLE), :2] - boxes[frames, None, :2]) / sides
         total = goal(folder, work, seconds)
         with _threads(self._threads):
             try:
                 return train.train(
                     faces,
                     known.seen()[rows],
-                    train.reference_frames(held),
+                    resting_heads(track.landmarks[frames], boxes[frames]),
                     train.Settings(seconds=total, batch=batch),
                     folder,
                     _from_here(progress.part(ready, 1.0, "stage.train"), reached(folder) / total),

@@ -1,8 +1,9 @@
 """Training Ultralight's network on one person's footage, on one machine; it can be stopped and goes on where it was.
 
-The published recipe (L1 and a perceptual loss; as reference any other frame) with three changes: the perceptual loss
-is a Laplacian pyramid's (no weights of another network are needed), the reference is a frame with the head held alike
-(so that the network learns to take the pose, and never the mouth, from it), and the weights are averaged over time.
+The published recipe (L1 and a perceptual loss; as reference any other frame) with three changes. The perceptual loss is
+a Laplacian pyramid's: no weights of another network are needed. The reference is a frame with the head held alike,
+turned to be held as in the one that is drawn: in use the network sees the very frame that it draws over, and so it has
+learnt to take skin and pose from there, and never the mouth. The weights are averaged over time.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from torch.nn import functional
 from modules import devices
 from modules.avatar.neural.recording import ALONE, record
 from modules.avatar.ultralight.features import CROP_SIDE, FACE_SIDE, ROWS_A_STEP, STEPS, STEPS_BEFORE, WINDOW_SHAPE
+from modules.avatar.ultralight.heads import Turner, reference_frames
 from modules.avatar.ultralight.network import (
     PERSONAL_WIDTHS,
     Ultralight,
@@ -92,7 +94,7 @@ Sample = Callable[[np.ndarray, int], None]
 def train(
     crops: np.ndarray,
     features: np.ndarray,
-    references: np.ndarray,
+    heads: np.ndarray,
     settings: Settings,
     folder: Path,
     progress: Progress,
@@ -103,14 +105,14 @@ def train(
     """Train on N frames, or go on with what ``folder`` holds of the same training; leaves WEIGHTS there.
 
     crops: (N, 168, 168, 3) uint8 BGR. features: (N, K) codes of the mouths (kind 'builtin'), or (N, 2, 1024) rows.
-    references: (N, R) which frames may be the reference of each (see ``reference_frames``).
+    heads: (N, P, 2) how the head is held, see ``heads.resting_heads``.
     on_sample: gets a picture ((H, W, 3) uint8 BGR, true faces above drawn ones) and the step from time to time, the
     first time after the first step; CURVE in ``folder`` is then up to date.
     told: what else goes into the weights' metadata (JSON values).
     Cancelled by ``progress``: what was reached is saved first. StudioError('training_broken') where what ``folder``
     holds cannot be gone on with.
     """
-    work = _begun(crops, features, references, settings, device, folder / STATE)
+    work = _begun(crops, features, heads, settings, device, folder / STATE)
     told = {**(told or {}), "kind": settings.kind}
     try:
         work.run(folder, progress, on_sample, told)
@@ -121,27 +123,11 @@ def train(
     return work.reached
 
 
-def reference_frames(faces: np.ndarray, count: int = 24, apart: int = 5) -> np.ndarray:
-    """(N, count) for each frame others in which the head is held most alike, at least ``apart`` frames away.
-
-    faces: (N, P, 2) points that speech does not move, in crop sides.
-    """
-    flat = faces.reshape(len(faces), -1).astype(np.float32)
-    numbers = np.arange(len(flat))
-    apart = min(apart, max(len(flat) // 4, 1))
-    count = min(count, max(len(flat) - 2 * apart + 1, 1))
-    chosen = np.empty((len(flat), count), np.int64)
-    for number, own in enumerate(flat):
-        distance = ((flat - own) ** 2).sum(1) + np.where(np.abs(numbers - number) < apart, np.inf, 0)
-        chosen[number] = np.argpartition(distance, count - 1)[:count]
-    return chosen
-
-
 class _Work:
     """One training: network, its average, optimiser and data, all on the device."""
 
     def __init__(
-        self, crops: np.ndarray, features: np.ndarray, references: np.ndarray, settings: Settings, device: str
+        self, crops: np.ndarray, features: np.ndarray, heads: np.ndarray, settings: Settings, device: str
     ) -> None:
         chosen = devices.choose(device)
         self.settings, self.device = settings, devices.torch_device(chosen)
@@ -161,7 +147,8 @@ class _Work:
         self._recorded: _Recorded | None = None
         self.crops = torch.from_numpy(crops).to(self.device)
         self.features = torch.from_numpy(features.astype(np.float32)).to(self.device)
-        self.references = torch.from_numpy(references.astype(np.int64))
+        self.references = torch.from_numpy(reference_frames(heads))
+        self._turner = Turner(heads, self.device)
         self.weight = _mouth_weight().to(self.device)
 
     def _settle(self) -> None:
@@ -253,9 +240,8 @@ class _Work:
         corner = torch.randint(CROP_SIDE - FACE_SIDE + 1, (count, 2), generator=chance)
         light = 1 + LIGHT * torch.randn(count, 1, 1, 1, generator=chance)
         light = light + TINT * torch.randn(count, 3, 1, 1, generator=chance)
-        wanted, reference = (
-            (self._cut(chosen, corner) * light.to(self.device)).clamp(0, 1) for chosen in (frames, others)
-        )
+        pair = self._cut(frames, corner), self._reference(others, frames, corner)
+        wanted, reference = ((picture * light.to(self.device)).clamp(0, 1) for picture in pair)
         return with_masked(reference, wanted), self._heard(frames), wanted
 
     def _cut(self, frames: Tensor, corner: Tensor) -> Tensor:
@@ -265,6 +251,11 @@ class _Work:
         rows, columns = corner[:, :1] + side, corner[:, 1:] + side
         part = self.crops[frames[:, None, None], rows[:, :, None], columns[:, None, :]]
         return part.permute(0, 3, 1, 2).float() / 255
+
+    def _reference(self, others: Tensor, frames: Tensor, corner: Tensor) -> Tensor:
+        """(B, 3, 160, 160) 0..1 of ``others`` (B,), the head held as in ``frames`` (B,), cut at the same ``corner``."""
+        crops = self.crops[others.to(self.device)].permute(0, 3, 1, 2).float() / 255
+        return self._turner.turned(crops, others, frames, corner)
 
     def _heard(self, frames: Tensor) -> Tensor:
         """(B, 16, 32, 32) of ``frames`` (B,), disturbed, so that the network does not learn them by heart."""
@@ -284,7 +275,7 @@ class _Work:
         """Some true faces above what the averaged network draws of their sound, seeing another frame: uint8 BGR."""
         frames = torch.linspace(0, len(self.crops) - 1, SAMPLES).long()
         corner = torch.full((SAMPLES, 2), (CROP_SIDE - FACE_SIDE) // 2)
-        wanted, reference = self._cut(frames, corner), self._cut(self.references[frames, 0], corner)
+        wanted, reference = self._cut(frames, corner), self._reference(self.references[frames, 0], frames, corner)
         chance, self.chance = self.chance, torch.Generator().manual_seed(0)
         drawn = self.average(with_masked(reference, wanted), self._heard(frames))
         self.chance = chance
@@ -350,15 +341,15 @@ class _Recorded:
 
 
 def _begun(
-    crops: np.ndarray, features: np.ndarray, references: np.ndarray, settings: Settings, device: str, file: Path
+    crops: np.ndarray, features: np.ndarray, heads: np.ndarray, settings: Settings, device: str, file: Path
 ) -> _Work:
     """A training, new or as ``file`` has kept it."""
     if not file.exists():
-        return _Work(crops, features, references, settings, device)
+        return _Work(crops, features, heads, settings, device)
     with _told_if_broken(file):
         state = torch.load(file, map_location="cpu", weights_only=True)
         settings = replace(settings, widths=widths_of(state["network"]))
-    work = _Work(crops, features, references, settings, device)
+    work = _Work(crops, features, heads, settings, device)
     with _told_if_broken(file):
         work.restore(state)
     return work
