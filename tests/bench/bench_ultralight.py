@@ -268,11 +268,11 @@ FIGURES = {
 
 def openings(landmarks: np.ndarray) -> np.ndarray:
     """(T,) distance between the inner lips in eye distances, of (T, 478, 3) points."""
+    from modules.avatar.builtin.shapes import opening
     from modules.face.geometry import eye_distance
-    from modules.face.landmarks import LIP_INNER_BOTTOM, LIP_INNER_TOP
+    from modules.face.landmarks import LOWER
 
-    gap = landmarks[:, LIP_INNER_TOP, :2] - landmarks[:, LIP_INNER_BOTTOM, :2]
-    return np.asarray(np.linalg.norm(gap, axis=1) / eye_distance(landmarks))
+    return np.asarray(opening(landmarks[:, list(LOWER)]) / eye_distance(landmarks))
 
 
 def seen_openings(video: Path) -> np.ndarray:

@@ -24,7 +24,7 @@ from tests.clips import SOUND_RATE, speech
 from tests.contract.test_lip_sync_engines import chunks
 
 pytestmark = pytest.mark.slow
-ENGINES = ["wav2lip96", "wav2lip256", "wav2lip384", "ultralight"]
+WAV2LIP, TRAINED = ["wav2lip96", "wav2lip256", "wav2lip384"], ["ultralight"]
 Stage = tuple[LipSyncEngine, PreparedAvatar]
 
 
@@ -44,7 +44,7 @@ def track(whole_track: Track) -> Track:
     return dataclasses.replace(whole_track, usable=whole_track.usable & (np.arange(len(whole_track)) < 50))
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(scope="module", params=WAV2LIP + TRAINED)
 def stage(
     request: pytest.FixtureRequest,
     footage: media.Footage,
@@ -110,12 +110,11 @@ def test_a_piece_that_hears_what_was_before_is_the_end_of_the_whole(stage: Stage
         np.testing.assert_array_equal(one.patch, two.patch)
 
 
+@pytest.mark.parametrize("stage", WAV2LIP, indirect=True)
 def test_another_option_prepares_anew_and_the_same_one_does_not(
     stage: Stage, footage: media.Footage, track: Track
 ) -> None:
     engine, avatar = stage
-    if engine.info.trained:
-        pytest.skip("nothing of its preparation depends on an option")
     before = (avatar.folder / "prepared.npz").stat().st_mtime_ns
     engine.prepare(footage, track, avatar.folder, {"shift": 1.0}, Progress())
     assert (avatar.folder / "prepared.npz").stat().st_mtime_ns == before
@@ -143,10 +142,9 @@ def test_an_avatar_that_is_not_trained_is_refused(footage: media.Footage, track:
         registry.create("ultralight", tmp_path, 1).prepare(footage, track, tmp_path / "new", {}, Progress())
 
 
+@pytest.mark.parametrize("stage", TRAINED, indirect=True)
 def test_a_person_that_is_trained_further_is_loaded_anew(stage: Stage) -> None:
     engine, avatar = stage
-    if not engine.info.trained:
-        pytest.skip("it is not trained")
     sound = speech(0.5, seed=1)[0]
     before = animate(stage, sound)
     other = network.Ultralight()

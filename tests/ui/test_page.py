@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -234,7 +233,9 @@ def test_a_recording_from_the_webcam_is_checked(site: Site, visit: Visit) -> Non
     page.click("#avatar-webcam button")  # asks for the camera
     page.wait_for_function("document.querySelector('#avatar-webcam video')?.videoWidth > 0")
     page.click("#avatar-webcam .capture-button")
-    time.sleep(2.0)
+    camera = "document.querySelector('#avatar-webcam video').currentTime"
+    begun = page.evaluate(camera)
+    page.wait_for_function(f"{camera} > {begun + 2}")
     page.click("#avatar-webcam .capture-button")
     page.wait_for_selector("#avatar-report .fs-box")
     source = next((site.studio.settings.data_dir / "uploads").glob("*/source"))

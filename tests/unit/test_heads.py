@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from modules.avatar.ultralight import features, heads
-from modules.face.landmarks import JAW, LIPS, LOWER, STABLE
+from modules.face.landmarks import EYE_OUTER_LEFT, EYE_OUTER_RIGHT, JAW, LIPS, LOWER, STABLE
 
 COUNT, BOX = 20, (100, 200, 436, 536)
 
@@ -16,7 +16,7 @@ def face() -> np.ndarray:
     """(478, 3) pixels: points spread over the front of a ball, eyes level, as large as the box."""
     random = np.random.default_rng(0)
     points = np.c_[random.uniform(-0.6, 0.6, (478, 2)), np.zeros(478)]
-    points[33, :2], points[263, :2] = (-0.3, -0.2), (0.3, -0.2)
+    points[EYE_OUTER_LEFT, :2], points[EYE_OUTER_RIGHT, :2] = (-0.3, -0.2), (0.3, -0.2)
     points[:, 2] = -np.sqrt(1 - (points**2).sum(1))
     return points * 150
 

@@ -99,7 +99,7 @@ class Runner:
         if size not in self._sized:
             self._sized[size] = _Sized(self._module, self._device, size, inputs)
         elif size in self._upgrades and (compiled := self._upgrades[size].ready()) is not None:
-            # Its buffers go with it.
+            # The buffers of what is replaced go with it: nothing on the card may still use them.
             self._sized[size].wait()
             self._sized[size] = _Sized(compiled, self._device, size, inputs)
         ticket = self._sized[size].submit(inputs, self._up, self._down)

@@ -11,9 +11,8 @@ from modules.avatar.ultralight.features import CROP_SIDE, FACE_SIDE
 from modules.face.geometry import canonical_shapes, reference_face
 from modules.face.landmarks import JAW, STABLE
 
-# Of a fit to points that do not tell all of it apart: so much, against each point's 1, is for leaving the picture as
-# it is.
-STAY = 1e-6
+# Ridge of the fit, a point: what the points do not determine leaves the picture as it is.
+RIDGE = 1e-6
 
 
 def resting_heads(landmarks: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -57,7 +56,8 @@ class Turner:
     def __init__(self, heads: np.ndarray, device: torch.device) -> None:
         points = torch.from_numpy(heads.astype(np.float64))
         terms = _terms(points)
-        squares = terms.mT @ terms + STAY * heads.shape[1] * torch.eye(terms.shape[2], dtype=terms.dtype)
+        squares = terms.mT @ terms + RIDGE * heads.shape[1] * torch.eye(terms.shape[2], dtype=terms.dtype)
+        # (N, 6, P): from how far each point moves to the polynomial's coefficients.
         self._fits = torch.linalg.solve(squares, terms.mT).float().to(device)
         self._points = points.float().to(device)
 

@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from modules import devices
 from modules.avatar.neural.recording import ALONE, record
-from modules.avatar.ultralight.features import CROP_SIDE, FACE_SIDE, ROWS_A_STEP, STEPS, STEPS_BEFORE, WINDOW_SHAPE
+from modules.avatar.ultralight.features import CROP_SIDE, FACE_SIDE, RIM, ROWS_A_STEP, STEPS, STEPS_BEFORE, WINDOW_SHAPE
 from modules.avatar.ultralight.heads import Turner, reference_frames
 from modules.avatar.ultralight.network import (
     PERSONAL_WIDTHS,
@@ -274,7 +274,7 @@ class _Work:
     def sample(self) -> np.ndarray:
         """Some true faces above what the averaged network draws of their sound, seeing another frame: uint8 BGR."""
         frames = torch.linspace(0, len(self.crops) - 1, SAMPLES).long()
-        corner = torch.full((SAMPLES, 2), (CROP_SIDE - FACE_SIDE) // 2)
+        corner = torch.full((SAMPLES, 2), RIM)
         wanted, reference = self._cut(frames, corner), self._reference(self.references[frames, 0], frames, corner)
         chance, self.chance = self.chance, torch.Generator().manual_seed(0)
         drawn = self.average(with_masked(reference, wanted), self._heard(frames))
