@@ -79,6 +79,8 @@ class FaceFrame:
     patch: (h, w, 3) uint8 BGR, already in frame coordinates, or None to pass the frame through.
     mask: (h, w) uint8, 255 where the patch replaces the frame; None with a patch: all of it.
     left, top: where the patch's corner lies in the frame, in pixels; both even.
+    mouth: (h, w) uint8, 255 over the frame's own mouth: the patch is softer than the frame, whose fine detail is to be
+    kept around it; None: the patch is shown as it is.
     """
 
     base: int
@@ -86,6 +88,7 @@ class FaceFrame:
     mask: np.ndarray | None = None
     left: int = 0
     top: int = 0
+    mouth: np.ndarray | None = None
 
 
 class LipSyncEngine(Protocol):

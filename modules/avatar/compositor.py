@@ -8,6 +8,13 @@ import numpy as np
 from modules.avatar.base import FaceFrame
 from modules.media import I420, planes, to_i420
 
+# Fine is what is smaller than this deviation, in widths of the patch.
+FINE = 0.018
+# Grey levels apart in what is coarse: up to NEAR both show the same skin, from FAR on something else.
+NEAR, FAR = 8.0, 28.0
+# What is coarse is computed with this deviation at least, in pixels of a picture made so much smaller.
+COARSE_PIXELS = 1.5
+
 
 def paste(frame: I420, face: FaceFrame) -> I420:
     """``frame`` ((3H/2, W) I420, changed in place) with the patch of ``face`` blended in.
@@ -17,12 +24,16 @@ def paste(frame: I420, face: FaceFrame) -> I420:
     """
     if face.patch is None:
         return frame
+    fine = FINE * face.patch.shape[1]
     face = _shown(face)
     assert face.patch is not None
     height, width = face.patch.shape[:2]
     if not height:
         return frame
     patch = planes(to_i420(np.ascontiguousarray(face.patch)))
+    if face.mouth is not None:
+        own = planes(frame)[0][face.top : face.top + height, face.left : face.left + width]
+        patch[0][:] = _with_detail(patch[0], own, face.mouth, fine)
     mask = np.full((height, width), 255, np.uint8) if face.mask is None else face.mask
     # A chroma sample covers 2 x 2 pixels; it changes as far as they do on the whole.
     quarter = cv2.resize(mask, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
@@ -34,6 +45,29 @@ def paste(frame: I420, face: FaceFrame) -> I420:
     return frame
 
 
+def _with_detail(patch: np.ndarray, own: np.ndarray, mouth: np.ndarray, fine: float) -> np.ndarray:
+    """``patch`` (h, w) uint8 with the detail of ``own`` (h, w) that is finer than ``fine`` (a deviation in pixels).
+
+    Only outside ``mouth`` (h, w) uint8 and where both show the same skin: elsewhere the face moves, and fine detail of
+    the frame would show its old mouth and jaw through. Two bands of the pyramid of Burt & Adelson, 1983.
+    """
+    height, width = own.shape
+    apart = cv2.subtract(patch, own, dtype=cv2.CV_32F)
+    step = max(1, int(fine / COARSE_PIXELS))
+    small = max(1, width // step), max(1, height // step)
+    deviation = fine / step
+    coarse = cv2.GaussianBlur(cv2.resize(apart, small, interpolation=cv2.INTER_AREA), (0, 0), deviation)
+    # As far around as the detail reaches, and without a hard end.
+    reach = 2 * round(deviation) + 1
+    other = cv2.GaussianBlur(cv2.dilate(np.abs(coarse), np.ones((reach, reach))), (0, 0), deviation)
+    away = 1 - cv2.resize(mouth, small, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    same = np.clip((FAR - other) / (FAR - NEAR), 0, 1) * away
+    coarse, same = (cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR) for part in (coarse, same))
+    cv2.subtract(apart, coarse, apart)
+    cv2.multiply(apart, same, apart)
+    return np.asarray(cv2.subtract(patch, apart, dtype=cv2.CV_8U), np.uint8)
+
+
 def _shown(face: FaceFrame) -> FaceFrame:
     """Only the part of ``face`` where its mask is not 0, on even places."""
     if face.mask is None or face.patch is None:
@@ -42,4 +76,5 @@ def _shown(face: FaceFrame) -> FaceFrame:
     right, bottom = -(-(left + width) // 2) * 2, -(-(top + height) // 2) * 2
     left, top = left // 2 * 2, top // 2 * 2
     part = slice(top, bottom), slice(left, right)
-    return FaceFrame(face.base, face.patch[part], face.mask[part], face.left + left, face.top + top)
+    mouth = None if face.mouth is None else face.mouth[part]
+    return FaceFrame(face.base, face.patch[part], face.mask[part], face.left + left, face.top + top, mouth)

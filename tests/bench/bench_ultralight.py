@@ -291,8 +291,8 @@ def film(file: Path, crops: np.ndarray, clip: Clip, video: Path) -> None:
     """The held-out frames with the drawn ``crops``, put in as the engine does."""
     from modules import media
     from modules.avatar import compositor
-    from modules.avatar.base import FaceFrame
     from modules.avatar.neural import regions
+    from modules.avatar.neural.engine import face_frame
 
     with np.load(file, allow_pickle=False) as data:
         cut, boxes, landmarks, true = int(data["cut"]), data["boxes"], data["landmarks"], data["crops"]
@@ -300,13 +300,9 @@ def film(file: Path, crops: np.ndarray, clip: Clip, video: Path) -> None:
     with media.VideoWriter(video, footage.width, footage.height, footage.color) as writer:
         for number, picture in enumerate(media.read_frames(footage, cut)):
             place = cut + number
-            left, top, right, bottom = boxes[place].tolist()
-            size = right - left, bottom - top
-            mask = regions.lower_face_mask((landmarks[place, :, :2] - boxes[place, :2]) / size)
-            matched = regions.match_colour(crops[number], true[place], mask)
-            patch = cv2.resize(matched, size, interpolation=cv2.INTER_CUBIC)
-            shown = cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR)
-            writer.write(compositor.paste(picture, FaceFrame(place, patch, shown, left, top)))
+            box, points = boxes[place], landmarks[place]
+            mask = regions.lower_face_mask((points[:, :2] - box[:2]) / (box[2:] - box[:2]), features.NECK)
+            writer.write(compositor.paste(picture, face_frame(place, crops[number], true[place], mask, box, points)))
 
 
 def clip_to_learn() -> Clip:

@@ -17,6 +17,7 @@ from modules.avatar.base import FaceFrame, LipSyncEngine, PreparedAvatar
 from modules.avatar.builtin.ears import WHISPER
 from modules.avatar.ultralight import network
 from modules.errors import Cancelled, StudioError
+from modules.face import landmarks as at
 from modules.face.track import Track, track_footage
 from modules.progress import Progress
 from tests import made_weights
@@ -25,6 +26,8 @@ from tests.contract.test_lip_sync_engines import chunks
 
 pytestmark = pytest.mark.slow
 WAV2LIP, TRAINED = ["wav2lip96", "wav2lip256", "wav2lip384"], ["ultralight"]
+# Mesh points in the middle of the cheeks, and under the chin.
+BESIDE, CHIN = (205, 425, 187, 411, 207, 427), 152
 Stage = tuple[LipSyncEngine, PreparedAvatar]
 
 
@@ -91,6 +94,18 @@ def test_patches_lie_in_the_frame_on_even_places(stage: Stage) -> None:
         assert all(value % 2 == 0 for value in (face.left, face.top, wide, high))
         assert 0 <= face.left <= width - wide
         assert 0 <= face.top <= height - high
+
+
+def test_detail_is_kept_around_the_frames_own_lips_and_not_on_them(stage: Stage) -> None:
+    engine, avatar = stage
+    for face in animate(stage, speech(0.2, seed=1)[0]):
+        assert face.mouth is not None and face.mask is not None
+        places = (avatar.track.landmarks[face.base, :, :2] - (face.left, face.top)).round().astype(int)
+        x, y = places.T
+        assert face.mouth[y[list(at.LIPS)], x[list(at.LIPS)]].min() > 200
+        assert face.mouth[y[list(BESIDE)], x[list(BESIDE)]].max() == 0
+        if engine.info.id in TRAINED:  # what it draws of the neck is shown as well
+            assert face.mask[y[CHIN], x[CHIN]] > 240
 
 
 def test_frames_whose_face_is_unusable_pass_through(stage: Stage) -> None:

@@ -62,14 +62,15 @@ def test_the_longest_usable_passage_carries_the_output() -> None:
     assert error.value.code == "face_unusable"
 
 
-def test_paste_leaves_everything_outside_the_mask_bit_for_bit() -> None:
+@pytest.mark.parametrize("mouth", [None, np.zeros((20, 30), np.uint8)])
+def test_paste_leaves_everything_outside_the_mask_bit_for_bit(mouth: np.ndarray | None) -> None:
     random = np.random.default_rng(0)
     frame = random.integers(16, 235, (96 * 3 // 2, 64), np.uint8)
     patch = random.integers(0, 255, (20, 30, 3), np.uint8)
     mask = np.zeros((20, 30), np.uint8)
     mask[4:14, 6:20] = random.integers(1, 255, (10, 14))
     before = frame.copy()
-    after = compositor.paste(frame, FaceFrame(0, patch, mask, left=12, top=40))
+    after = compositor.paste(frame, FaceFrame(0, patch, mask, 12, 40, mouth))
     changed = np.zeros((96, 64), bool)
     changed[40:60, 12:42] = mask > 0
     for now, old, may_change in zip(
@@ -97,6 +98,30 @@ def test_half_a_mask_blends_halfway() -> None:
     bright = int(media.planes(media.to_i420(patch))[0][0, 0])
     after = compositor.paste(frame, FaceFrame(0, patch, np.full((8, 8), 51, np.uint8), 4, 4))
     assert media.planes(after)[0][6, 6] == round(100 + 0.2 * (bright - 100))
+
+
+def test_what_is_fine_in_the_frame_stays_but_for_its_mouth_and_where_something_else_is_shown() -> None:
+    random = np.random.default_rng(0)
+    skin = cv2.GaussianBlur(random.normal(0, 1, (200, 200)).astype(np.float32), (0, 0), 12)
+    grain = cv2.GaussianBlur(random.normal(0, 1, (200, 200)).astype(np.float32), (0, 0), 1)
+    soft = 120 + 15 * skin / skin.std()
+    soft[:, 150:] += 60  # as a jaw that is drawn where the frame has none
+    own = 120 + 15 * skin / skin.std() + 8 * grain / grain.std()
+    frame, patch = (cv2.merge([grey.clip(0, 255).astype(np.uint8)] * 3) for grey in (own, soft))
+    mouth = np.zeros((200, 200), np.uint8)
+    mouth[60:140, 20:100] = 255
+
+    def shown(over: np.ndarray | None) -> np.ndarray:
+        face = FaceFrame(0, patch, None, 0, 0, over)
+        return media.planes(compositor.paste(media.to_i420(frame), face))[0].astype(int)
+
+    plain, detailed = shown(None), shown(mouth)
+    real = media.planes(media.to_i420(frame))[0].astype(int)
+    parts = {"mouth": np.s_[63:137, 23:97], "jaw": np.s_[:, 156:], "skin": np.s_[:, 103:140]}
+    for name in ("mouth", "jaw"):
+        np.testing.assert_array_equal(detailed[parts[name]], plain[parts[name]])
+    assert np.abs(plain - real)[parts["skin"]].mean() > 4
+    assert np.abs(detailed - real)[parts["skin"]].mean() < 1.5
 
 
 def test_a_warp_to_the_same_place_is_the_identity() -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from modules.devices import Device
 
 # Raised when what is stored changes its meaning.
-VERSION = 1
+VERSION = 2
 LIVE_OPTION = Option("live", "option.lips.live", "switch", False)
 CROPS_SHARE = 0.6
 
@@ -259,16 +259,25 @@ def gated(window: Window) -> np.ndarray:
 
 
 def _draw(avatar: PreparedAvatar, kept: Stored, base: int, picture: np.ndarray, crop: np.ndarray) -> FaceFrame:
-    """What the network drew, in the colours and the size of its frame."""
     if not avatar.track.usable[base]:
         return FaceFrame(base)
     place = base - kept.start
-    left, top, right, bottom = kept.boxes[place].tolist()
-    mask = kept.masks[place]
-    matched = regions.match_colour(picture, crop, mask)
-    patch = _resized(matched, right - left, bottom - top)
-    shown = cv2.resize(mask, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
-    return FaceFrame(base, patch, np.asarray(shown, np.uint8), left, top)
+    return face_frame(base, picture, crop, kept.masks[place], kept.boxes[place], avatar.track.landmarks[base])
+
+
+def face_frame(
+    base: int, drawn: np.ndarray, crop: np.ndarray, mask: np.ndarray, box: np.ndarray, points: np.ndarray
+) -> FaceFrame:
+    """What a network drew in place of ``crop``, both (S, S, 3) uint8, in the colours and the size of frame ``base``.
+
+    mask (M, M) uint8, standing for the whole crop; box (4,) of the crop and points (478, 3) in the frame's pixels.
+    """
+    left, top, right, bottom = box.tolist()
+    size = right - left, bottom - top
+    patch = _resized(regions.match_colour(drawn, crop, mask), *size)
+    mouth = regions.mouth_mask((points[:, :2] - box[:2]) / size)
+    shown, own = (cv2.resize(part, size, interpolation=cv2.INTER_LINEAR) for part in (mask, mouth))
+    return FaceFrame(base, patch, np.asarray(shown, np.uint8), left, top, np.asarray(own, np.uint8))
 
 
 def _resized(picture: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -15,6 +15,8 @@ SMALLEST_BOX = 32
 MASK_SIDE = 128
 # The shown part goes from under the eyes to the jaw; its edge is this soft. Both in mask sides.
 MASK_GROW, MASK_BLUR = 0.02, 0.045
+# The frame's own mouth, so much wider than the lips, with this soft an edge; in mask sides.
+MOUTH_GROW, MOUTH_BLUR = 0.04, 0.02
 # Colours are compared where the mask is not full, in crops of this side, over this many pixels.
 COLOUR_SIDE, COLOUR_SIGMA = 64, 7.0
 OUTLINE = (*at.JAW, 454, 447, 280, 429, 279, 4, 49, 209, 50, 227, 234)
@@ -37,13 +39,28 @@ def steady_boxes(boxes: np.ndarray, usable: np.ndarray, width: int, height: int)
     return even
 
 
-def lower_face_mask(points: np.ndarray) -> np.ndarray:
-    """(MASK_SIDE, MASK_SIDE) uint8, soft: the lower face in a crop; ``points`` (478, 2) in crop sides, 0 to 1."""
+def lower_face_mask(points: np.ndarray, below: float = 0.0) -> np.ndarray:
+    """(MASK_SIDE, MASK_SIDE) uint8, soft: the lower face in a crop; ``points`` (478, 2) in crop sides, 0 to 1.
+
+    below: how much of the neck is shown with it, in crop sides, where a network draws that too: the drawn jaw may hang
+    lower or higher than the frame's.
+    """
     mask = np.zeros((MASK_SIDE, MASK_SIDE), np.uint8)
-    outline = cv2.convexHull((points[list(OUTLINE)] * MASK_SIDE).astype(np.float32))
+    outlined = np.concatenate([points[list(OUTLINE)], points[list(at.JAW)] + (0, below)])
+    outline = cv2.convexHull((outlined * MASK_SIDE).astype(np.float32))
     cv2.fillConvexPoly(mask, outline.round().astype(np.int32), 255)
     grow = 2 * round(MASK_GROW * MASK_SIDE) + 1
     return soften(np.asarray(cv2.dilate(mask, np.ones((grow, grow), np.uint8)), np.uint8))
+
+
+def mouth_mask(points: np.ndarray) -> np.ndarray:
+    """(MASK_SIDE, MASK_SIDE) uint8, soft: the lips and what is between; ``points`` (478, 2) in crop sides, 0 to 1."""
+    mask = np.zeros((MASK_SIDE, MASK_SIDE), np.uint8)
+    outline = (points[list(at.LIPS_OUTER)] * MASK_SIDE).round().astype(np.int32)
+    cv2.fillPoly(mask, [outline], 255)
+    grow = 2 * round(MOUTH_GROW * MASK_SIDE) + 1
+    grown = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (grow, grow)))
+    return np.asarray(cv2.GaussianBlur(grown, (0, 0), MOUTH_BLUR * MASK_SIDE), np.uint8)
 
 
 def soften(mask: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from modules.avatar.base import LipSyncEngineInfo
 from modules.avatar.builtin.ears import WHISPER, Ears, at_hearing_rate
 from modules.avatar.listen import Window
+from modules.avatar.neural import regions
 from modules.avatar.neural.engine import LIVE_OPTION, NeuralEngine, batch_option
 from modules.avatar.neural.stored import BESIDE_TRAINING
 from modules.avatar.ultralight import features
@@ -117,6 +118,9 @@ class UltralightEngine(NeuralEngine):
 
     def _boxes(self, landmarks: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
         return features.face_boxes(landmarks)
+
+    def _mask(self, picture: np.ndarray, box: np.ndarray, points: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
+        return regions.lower_face_mask(points, features.NECK)
 
     def _hear(self, folder: Path, window: Window, options: Mapping[str, Any]) -> np.ndarray:
         # The whole window's sound, and not only what is loud: so the listener has learnt to hear.

@@ -13,6 +13,9 @@ FACE_SIDE = CROP_SIDE - 2 * RIM
 # What the network does not see of the face: a rectangle of FACE_SIDE's pixels, the last ones left outside.
 MASK_LEFT, MASK_TOP, MASK_RIGHT, MASK_BOTTOM = 5, 5, 155, 150
 
+# So much of the neck is shown with the face, in sides of the crop: the chin hangs as much lower when the mouth is wide.
+NECK = 0.12
+
 # The published box goes from point 1 to point 31 of 110 (the face's outline under the level of the eyes) and from
 # point 52 (the ridge of the nose, a third of its way up) down by as much. On the mean face of its landmark network,
 # fitted to our mesh over the eyes, nose, mouth and chin of two people, point 52 is mesh point 5 (within 0.024 eye
