@@ -37,7 +37,8 @@ async (before) => {
 """
 RESTORED_JS = """() => {
   window.fenshenRestored = true;
-  if (window.fenshenChosen) document.getElementById(window.fenshenChosen).click();
+  const chosen = document.getElementById(window.fenshenChosen);
+  if (chosen && chosen.getAttribute('aria-selected') !== 'true') chosen.click();
 }
 """
 BUILDERS = {

@@ -20,6 +20,13 @@
     if (step && !window.fenshenRestored) window.fenshenChosen = step.id;
   });
 
+  // So does the step in which this tab was left, which nobody else may have heard of yet.
+  window.fenshenChosen = sessionStorage.getItem('fenshen.step');
+  addEventListener('pagehide', () => {
+    const open = document.querySelector('#steps > .tab-wrapper [role=tab][aria-selected=true]');
+    if (window.fenshenRestored && open) sessionStorage.setItem('fenshen.step', open.id);
+  });
+
   // A server that was stopped and started again does not know this page any more: say that it is
   // away, and load the page again when it is back. All that was chosen and written is kept.
   const banner = Object.assign(document.createElement('div'), { className: 'fs-lost', textContent: lost[here] });
