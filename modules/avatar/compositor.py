@@ -8,11 +8,11 @@ import numpy as np
 from modules.avatar.base import FaceFrame
 from modules.media import I420, planes, to_i420
 
-# Fine is what is smaller than this deviation, in widths of the patch.
+# Coarse is what is left of a picture by a blur of this deviation, in widths of the patch; fine is the rest.
 FINE = 0.018
-# Grey levels apart in what is coarse: up to NEAR both show the same skin, from FAR on something else.
+# Grey levels between frame and patch, where both are coarse: up to NEAR they show the same skin, from FAR on not.
 NEAR, FAR = 8.0, 28.0
-# What is coarse is computed with this deviation at least, in pixels of a picture made so much smaller.
+# The blur is done where the picture is so small that it is about this wide, in pixels: what is coarse loses nothing.
 COARSE_PIXELS = 1.5
 
 
@@ -46,26 +46,26 @@ def paste(frame: I420, face: FaceFrame) -> I420:
 
 
 def _with_detail(patch: np.ndarray, own: np.ndarray, mouth: np.ndarray, fine: float) -> np.ndarray:
-    """``patch`` (h, w) uint8 with the detail of ``own`` (h, w) that is finer than ``fine`` (a deviation in pixels).
+    """``patch`` (h, w) uint8 with what is fine in ``own`` (h, w) uint8, the frame; ``fine``: a deviation in pixels.
 
     Only outside ``mouth`` (h, w) uint8 and where both show the same skin: elsewhere the face moves, and fine detail of
     the frame would show its old mouth and jaw through. Two bands of the pyramid of Burt & Adelson, 1983.
     """
     height, width = own.shape
-    apart = cv2.subtract(patch, own, dtype=cv2.CV_32F)
+    difference = cv2.subtract(patch, own, dtype=cv2.CV_32F)
     step = max(1, int(fine / COARSE_PIXELS))
     small = max(1, width // step), max(1, height // step)
     deviation = fine / step
-    coarse = cv2.GaussianBlur(cv2.resize(apart, small, interpolation=cv2.INTER_AREA), (0, 0), deviation)
+    coarse = cv2.GaussianBlur(cv2.resize(difference, small, interpolation=cv2.INTER_AREA), (0, 0), deviation)
     # As far around as the detail reaches, and without a hard end.
     reach = 2 * round(deviation) + 1
-    other = cv2.GaussianBlur(cv2.dilate(np.abs(coarse), np.ones((reach, reach))), (0, 0), deviation)
-    away = 1 - cv2.resize(mouth, small, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    same = np.clip((FAR - other) / (FAR - NEAR), 0, 1) * away
-    coarse, same = (cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR) for part in (coarse, same))
-    cv2.subtract(apart, coarse, apart)
-    cv2.multiply(apart, same, apart)
-    return np.asarray(cv2.subtract(patch, apart, dtype=cv2.CV_8U), np.uint8)
+    unlike = cv2.GaussianBlur(cv2.dilate(np.abs(coarse), np.ones((reach, reach))), (0, 0), deviation)
+    outside = 1 - cv2.resize(mouth, small, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    kept = np.clip((FAR - unlike) / (FAR - NEAR), 0, 1) * outside
+    coarse, kept = (cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR) for part in (coarse, kept))
+    cv2.subtract(difference, coarse, difference)
+    cv2.multiply(difference, kept, difference)
+    return np.asarray(cv2.subtract(patch, difference, dtype=cv2.CV_8U), np.uint8)
 
 
 def _shown(face: FaceFrame) -> FaceFrame:

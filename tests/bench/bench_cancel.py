@@ -13,6 +13,7 @@ from typing import Any
 
 from modules.jobs.studio import Studio
 from tests.bench.common import MEDIA, SCRIPT_A, line, studio
+from tests.waiting import wait_for
 
 STAGES = {
     "check_footage": ("stage.check", "stage.track"),
@@ -30,17 +31,13 @@ def ended(house: Studio, job_id: str) -> bool:
 
 def cancelled_in(house: Studio, job_id: str, stage: str) -> float | None:
     """Seconds that a cancel in ``stage`` took, or None when the job was through that stage too quickly."""
-    while house.job(job_id).stage != stage:
-        if ended(house, job_id):
-            return None
-        time.sleep(0.02)
+    wait_for(lambda: house.job(job_id).stage == stage or ended(house, job_id), 1800)
     time.sleep(0.7)  # well inside the stage, where the long native calls are
     if ended(house, job_id):
         return None
     asked = time.monotonic()
     house.cancel(job_id)
-    while not ended(house, job_id):
-        time.sleep(0.01)
+    wait_for(lambda: ended(house, job_id))
     return time.monotonic() - asked if house.job(job_id).state == "cancelled" else None
 
 
@@ -59,8 +56,7 @@ def main() -> None:
                 worst = max(worst, seconds or 0.0)
                 if house.job(job_id).state == "cancelled":
                     house.resume(job_id)
-            while not ended(house, job_id):
-                time.sleep(0.1)
+            wait_for(lambda: ended(house, job_id), 1800)
             job = house.job(job_id)
             assert job.state == "done" and job.result is not None, (kind, job.state, job.error)
             return {"job": job_id, **job.result}

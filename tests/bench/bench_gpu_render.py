@@ -140,12 +140,12 @@ class Peak:
 def wait_for_compiling(engine: Any, limit: float = 240.0) -> None:
     """Until the engine's networks are compiled, or ``limit`` seconds."""
     begin = time.perf_counter()
-    upgrades = engine._runner._upgrades.values()
-    while any(upgrade._thread.is_alive() for upgrade in upgrades):
-        if time.perf_counter() - begin > limit:
+    for upgrade in engine._runner._upgrades.values():
+        if upgrade._thread.is_alive():
+            upgrade._thread.join(max(0.0, limit - (time.perf_counter() - begin)))
+        if upgrade._thread.is_alive():
             print("      still compiling")
             return
-        time.sleep(0.5)
     print(f"      compiled after {time.perf_counter() - begin:.0f} s more")
 
 

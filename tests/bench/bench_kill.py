@@ -18,6 +18,7 @@ import psutil
 from modules.jobs.supervisor import kill_tree
 from modules.settings import ROOT
 from tests.bench.common import MEDIA, SCRIPT_A, Watch, avatar_and_voice, line, studio
+from tests.waiting import wait_for
 
 PORT = 7899
 
@@ -45,7 +46,7 @@ def main() -> None:
         done = 0
         for _ in range(kills):
             web = page(folder)
-            time.sleep(dice.uniform(4.0, 14.0))
+            time.sleep(dice.uniform(4.0, 14.0))  # it is killed at any moment
             if house.job(job_id).state == "done":
                 kill_tree(psutil.Process(web.pid))
                 web.wait()
@@ -58,10 +59,9 @@ def main() -> None:
             done += 1
             print(f"kill {done}: at {house.job(job_id).progress:.0%} {house.job(job_id).stage}")
         web = page(folder)
-        while house.job(job_id).state in ("queued", "running"):
-            time.sleep(0.5)
+        wait_for(lambda: house.job(job_id).state not in ("queued", "running"), 1800)
         job = house.job(job_id)
-        time.sleep(2.0)
+        time.sleep(2.0)  # after a job the worker clears its work away
         kill_tree(psutil.Process(web.pid))
         web.wait()
         assert job.state == "done" and job.result is not None, (job.state, job.error)

@@ -18,8 +18,18 @@ from pathlib import Path
 
 from modules.settings import ROOT
 from tests.bench.common import line
+from tests.waiting import wait_for
 
 PORT = 7898
+
+
+def answers(server: subprocess.Popen[bytes]) -> bool:
+    assert server.poll() is None, "start.sh ended"
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, ConnectionError):
+        return False
 
 
 def main() -> None:
@@ -29,14 +39,7 @@ def main() -> None:
         began = time.monotonic()
         server = subprocess.Popen(["./start.sh", "--port", str(PORT)], cwd=copy, start_new_session=True)
         try:
-            while True:
-                try:
-                    with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/", timeout=5) as answer:
-                        assert answer.status == 200
-                    break
-                except (urllib.error.URLError, ConnectionError):
-                    assert server.poll() is None, "start.sh ended"
-                    time.sleep(0.5)
+            wait_for(lambda: answers(server), 1800)
             seconds = time.monotonic() - began
         finally:
             os.killpg(server.pid, signal.SIGTERM)

@@ -35,6 +35,8 @@ ENGINES = [
     for info in registry.infos()
     if not info.trained and all(weights.state(settings.load().models_dir, name) == "ready" for name in info.weights)
 ] or [registry.DEFAULT]
+LIVE = [name for name in ENGINES if "live" in {option.name for option in registry.info(name).options}]
+PHOTO = [name for name in ENGINES if registry.info(name).takes_photo]
 
 
 @dataclass(frozen=True)
@@ -204,9 +206,8 @@ def test_long_speech_is_taken_piece_by_piece(stage: Stage) -> None:
     assert grown < 20e6
 
 
+@pytest.mark.parametrize("stage", LIVE, indirect=True)
 def test_live_frames_come_soon_after_their_sound(stage: Stage) -> None:
-    if "live" not in {option.name for option in stage.engine.info.options}:
-        pytest.skip("this engine has no live mode")
     sound, wanted = speech(6.0, seed=9)
     given = 0
 
@@ -245,9 +246,8 @@ def test_preparing_can_be_cancelled_and_leaves_nothing(
     assert reports == sorted(reports)
 
 
+@pytest.mark.parametrize("stage", PHOTO, indirect=True)
 def test_a_photo_speaks_where_the_engine_takes_photos(stage: Stage, footage: media.Footage, tmp_path: Path) -> None:
-    if not stage.engine.info.takes_photo:
-        pytest.skip("this engine takes no photos")
     import cv2
 
     path = tmp_path / "me.png"

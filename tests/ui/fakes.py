@@ -199,7 +199,7 @@ class FakeWorker:
             self.studio.store.report(job.id, spent / self.seconds, STAGES[job.kind], spent)
             if job.kind == "train_avatar" and job.kind not in self.refuse:
                 self._learn(job)
-            time.sleep(0.05)
+            self._stop.wait(0.05)
 
     def _check_footage(self, job: Job, folder: Path) -> dict[str, Any]:
         people = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from modules.voice_clone.builtin.packs import voice_packs
 from modules.voice_clone.builtin.voice import LearntVoice
 from tests.ui import steps
 from tests.ui.conftest import free_port
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 STEP_MS = 240_000
@@ -49,14 +49,21 @@ class Server:
                 stdout=output,
                 stderr=output,
             )
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and self._process.poll() is None:
-            try:
-                httpx.get(self.url, timeout=5).raise_for_status()
-                return
-            except httpx.HTTPError:
-                time.sleep(0.3)
-        pytest.fail(f"the page does not answer:\n{log.read_text()}")
+        try:
+            wait_for(lambda: self._ended() or self._answers(), 60)
+        except TimeoutError:
+            pytest.fail(f"the page does not answer:\n{log.read_text()}")
+        if self._ended():
+            pytest.fail(f"the page has ended:\n{log.read_text()}")
+
+    def _ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(self.url, timeout=5).is_success
+        except httpx.HTTPError:
+            return False
 
     def kill(self) -> None:
         """As if the power went off for the page."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -43,6 +42,7 @@ class Hub:
     altered: bytes | None = None  # sent instead of the content
     asked: list[Asked] = field(default_factory=list)
     url: str = ""
+    over: threading.Event = field(default_factory=threading.Event)  # nobody needs the server any more
 
     def content_requests(self) -> list[Asked]:
         return [one for one in self.asked if one.method == "GET" and "/api/" not in one.path]
@@ -63,6 +63,7 @@ class HubServer:
         return self.hub
 
     def __exit__(self, *unused: object) -> None:
+        self.hub.over.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -96,7 +97,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             asked = Asked(self.command, self.path, start, token)
             hub.asked.append(asked)
             if hub.deaf:
-                time.sleep(30)
+                hub.over.wait()
                 return
             if hub.status:
                 self._refuse(hub.status, "")
@@ -156,7 +157,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 except OSError:
                     break  # whoever asked has gone
                 asked.sent += len(block)
-                time.sleep(hub.slowness)
+                hub.over.wait(hub.slowness)
             if asked.sent < len(content):
                 self.close_connection = True
 

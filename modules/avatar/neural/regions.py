@@ -45,22 +45,23 @@ def lower_face_mask(points: np.ndarray, below: float = 0.0) -> np.ndarray:
     below: how much of the neck is shown with it, in crop sides, where a network draws that too: the drawn jaw may hang
     lower or higher than the frame's.
     """
-    mask = np.zeros((MASK_SIDE, MASK_SIDE), np.uint8)
-    outlined = np.concatenate([points[list(OUTLINE)], points[list(at.JAW)] + (0, below)])
-    outline = cv2.convexHull((outlined * MASK_SIDE).astype(np.float32))
-    cv2.fillConvexPoly(mask, outline.round().astype(np.int32), 255)
-    grow = 2 * round(MASK_GROW * MASK_SIDE) + 1
-    return soften(np.asarray(cv2.dilate(mask, np.ones((grow, grow), np.uint8)), np.uint8))
+    outline = np.concatenate([points[list(OUTLINE)], points[list(at.JAW)] + (0, below)])
+    return soften(_filled(outline, MASK_GROW))
 
 
 def mouth_mask(points: np.ndarray) -> np.ndarray:
     """(MASK_SIDE, MASK_SIDE) uint8, soft: the lips and what is between; ``points`` (478, 2) in crop sides, 0 to 1."""
+    filled = _filled(points[list(at.LIPS_OUTER)], MOUTH_GROW)
+    return np.asarray(cv2.GaussianBlur(filled, (0, 0), MOUTH_BLUR * MASK_SIDE), np.uint8)
+
+
+def _filled(outline: np.ndarray, grow: float) -> np.ndarray:
+    """(MASK_SIDE, MASK_SIDE) uint8: the hull of (P, 2) points in crop sides, wider by ``grow`` mask sides."""
     mask = np.zeros((MASK_SIDE, MASK_SIDE), np.uint8)
-    outline = (points[list(at.LIPS_OUTER)] * MASK_SIDE).round().astype(np.int32)
-    cv2.fillPoly(mask, [outline], 255)
-    grow = 2 * round(MOUTH_GROW * MASK_SIDE) + 1
-    grown = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (grow, grow)))
-    return np.asarray(cv2.GaussianBlur(grown, (0, 0), MOUTH_BLUR * MASK_SIDE), np.uint8)
+    hull = cv2.convexHull((outline * MASK_SIDE).astype(np.float32))
+    cv2.fillConvexPoly(mask, hull.round().astype(np.int32), 255)
+    side = 2 * round(grow * MASK_SIDE) + 1
+    return np.asarray(cv2.dilate(mask, np.ones((side, side), np.uint8)), np.uint8)
 
 
 def soften(mask: np.ndarray) -> np.ndarray:
