@@ -7,6 +7,7 @@ it inside one.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -42,7 +43,8 @@ def main() -> None:
             wait_for(lambda: answers(server), 1800)
             seconds = time.monotonic() - began
         finally:
-            os.killpg(server.pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)
             server.wait()
         print(line("./start.sh to an answering page", seconds, "s", 360))
 
