@@ -11,8 +11,8 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, pairwise
@@ -264,30 +264,30 @@ def render(
     parts = work / "segments"
     parts.mkdir(parents=True, exist_ok=True)
     output.mkdir(parents=True, exist_ok=True)
-    files: list[Path] = []
-    faces = progress.part(0.0, 1.0 - JOIN_SHARE)
-    with _bases(avatar, timeline.frames, work) as read, media.Writers(threads) as writers:
-        for take in takes(timeline):
-            share = faces.part(take.start / timeline.frames, take.stop / timeline.frames)
-            cut = [(segment, parts / f"{segment.start:07d}.mp4") for segment in segments(take)]
-            missing = [segment for segment, file in cut if not file.exists()]
-            if missing:
-                wanted = [(segment, file) for segment, file in cut if segment.start >= missing[0].start]
-                _render_take(timeline, take, wanted, engine, avatar, read, options, label, writers, share, threads)
-            files += [file for _, file in cut]
-            share.at(1.0)
+    files = [(segment, parts / f"{segment.start:07d}.mp4") for take in takes(timeline) for segment in segments(take)]
+    missing = [segment for segment, file in files if not file.exists()]
+    if missing:
+        begin = missing[0].start
+        wanted = [(segment, file) for segment, file in files if segment.start >= begin]
+        drawing = progress.part(0.0, 1.0 - JOIN_SHARE)
+        with (
+            _bases(avatar, timeline.frames, work, threads) as read,
+            closing(_frames(timeline, begin, engine, avatar, read, options, label, threads)) as frames,
+            media.Writers(threads) as writers,
+        ):
+            _write(wanted, frames, avatar.footage, writers, drawing)
     sound = output / "sound.wav"
     subtitles = output / "subtitles.srt"
     video = output / "video.mp4"
     media.write_srt(subtitles, [(s.start / timeline.rate, s.stop / timeline.rate, s.text) for s in timeline.spoken])
     joining = progress.part(1.0 - JOIN_SHARE, 1.0, "stage.join")
-    media.join(files, timeline.sound, video, provenance.metadata_label(produced), joining)
+    media.join([file for _, file in files], timeline.sound, video, provenance.metadata_label(produced), joining)
     os.replace(timeline.sound, sound)
     return RenderResult(video, sound, subtitles, timeline.frames, timeline.seconds)
 
 
 @contextmanager
-def _bases(avatar: PreparedAvatar, frames: int, work: Path) -> Iterator[ReadOrder]:
+def _bases(avatar: PreparedAvatar, frames: int, work: Path, threads: int) -> Iterator[ReadOrder]:
     """How the base frames are read: a loop that is passed more than once is decoded once, where the disk allows it."""
     footage, loop = avatar.footage, avatar.loop
     length = loop.stop - loop.start
@@ -295,32 +295,26 @@ def _bases(avatar: PreparedAvatar, frames: int, work: Path) -> Iterator[ReadOrde
     if footage.kind == "photo" or frames <= length or 2 * needed > shutil.disk_usage(work).free:
         yield partial(media.read_order, footage)
         return
-    with media.FrameSpool(work / "loop.i420", footage, loop.start, loop.stop) as spool:
+    with media.FrameSpool(work / "loop", footage, loop.start, loop.stop, threads) as spool:
         yield spool.read
 
 
-def _render_take(
+def _frames(
     timeline: Timeline,
-    take: range,
-    wanted: Sequence[tuple[range, Path]],
+    begin: int,
     engine: LipSyncEngine,
     avatar: PreparedAvatar,
     read: ReadOrder,
     options: Mapping[str, Any],
     label: str | None,
-    writers: media.Writers,
-    progress: Progress,
     threads: int,
-) -> None:
-    """Render the last segments of a take, which are ``wanted``; what comes before is heard, but not drawn."""
-    footage, begin = avatar.footage, wanted[0][0].start
-    first, last = max(0, take.start - LEAD_IN_FRAMES), take.stop
-    # Decoding, the engine and the encoders run side by side; each hands over a few frames at a time.
-    bases = media.prefetch(read([avatar.loop.frame(n) for n in range(begin, last)]), 4)
-    speech = _sound_of(timeline, first, last)
-    faces = media.prefetch(engine.animate(avatar, speech, options, first, begin - first), 4)
+) -> Generator[media.I420, None, None]:
+    """The finished frames of the timeline from ``begin`` on.
+
+    Decoding, the engine and the encoders run side by side, over the ends of takes, too; each hands over a few frames
+    at a time.
+    """
     labelled = provenance.LABEL_SECONDS * FRAME_RATE if label is not None else 0
-    max_bitrate = round(footage.width * footage.height * FRAME_RATE * MAX_BITS_PER_PIXEL * 0.95)
 
     def finish(drawn: tuple[int, tuple[media.I420, FaceFrame]]) -> media.I420:
         number, (frame, face) = drawn
@@ -329,7 +323,35 @@ def _render_take(
             provenance.draw_label(frame, label)
         return frame
 
-    frames = media.mapped(finish, enumerate(zip(bases, faces, strict=True), start=begin), threads)
+    order = [avatar.loop.frame(number) for number in range(begin, timeline.frames)]
+    with (
+        closing(media.prefetch(read(order), 4)) as bases,
+        closing(media.prefetch(_faces(timeline, begin, engine, avatar, options), 4)) as faces,
+    ):
+        yield from media.mapped(finish, enumerate(zip(bases, faces, strict=True), start=begin), threads)
+
+
+def _faces(
+    timeline: Timeline, begin: int, engine: LipSyncEngine, avatar: PreparedAvatar, options: Mapping[str, Any]
+) -> Iterator[FaceFrame]:
+    """The faces from frame ``begin`` on, take by take; what comes before in its take is heard, but not drawn."""
+    for take in takes(timeline):
+        if take.stop > begin:
+            first = max(0, take.start - LEAD_IN_FRAMES)
+            speech = _sound_of(timeline, first, take.stop)
+            yield from engine.animate(avatar, speech, options, first, max(begin, take.start) - first)
+
+
+def _write(
+    wanted: Sequence[tuple[range, Path]],
+    frames: Iterator[media.I420],
+    footage: media.Footage,
+    writers: media.Writers,
+    progress: Progress,
+) -> None:
+    """Write the segments that are ``wanted``, which follow each other, each into its file."""
+    end = wanted[-1][0].stop
+    max_bitrate = round(footage.width * footage.height * FRAME_RATE * MAX_BITS_PER_PIXEL * 0.95)
     for segment, file in wanted:
         writers.begin(
             partial(
@@ -341,7 +363,7 @@ def _render_take(
         )
         for number, frame in zip(segment, islice(frames, len(segment)), strict=True):
             writers.write(frame)
-            progress.at((number + 1 - take.start) / len(take))
+            progress.at((number + 1) / end)
     next(frames, None)  # the engine, too, must have come to its end
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,9 @@ Media = TypeVar("Media", VideoStream, AudioStream)
 # Playlist formats (hls, concat, dash, ...) can name other files and addresses, so only formats
 # that carry their own data are let in.
 FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,wav,w64,mp3,flac,aac,aiff,amr,caf"
+
+# Each takes pictures' worth of memory, and so many are quicker than what comes after them.
+DECODING_THREADS = 4
 
 
 def check_file(path: Path) -> None:
@@ -47,10 +51,11 @@ def opened(path: Path) -> Iterator[InputContainer]:
 
 
 def video_stream(container: InputContainer) -> VideoStream | None:
-    """The moving picture of a container, decoded by all cores; cover art does not count."""
+    """The moving picture of a container, decoded by several cores; cover art does not count."""
     for stream in container.streams.video:
         if not stream.disposition & av.stream.Disposition.attached_pic and stream.codec_context is not None:
             stream.thread_type = "AUTO"
+            stream.codec_context.thread_count = min(DECODING_THREADS, os.cpu_count() or 1)
             return stream
     return None
 

@@ -86,8 +86,9 @@ def _forward(footage: Footage, wanted: Sequence[int]) -> Iterator[I420]:
     place = 0
     for index, picture in enumerate(read_frames(footage, wanted[0], wanted[-1] + 1), start=wanted[0]):
         while place < len(wanted) and wanted[place] == index:
-            yield picture.copy()
             place += 1
+            again = place < len(wanted) and wanted[place] == index
+            yield picture.copy() if again else picture
 
 
 def _backward(footage: Footage, wanted: Sequence[int], piece: int) -> Iterator[I420]:

@@ -77,7 +77,7 @@ def mapped(make: Callable[[Item], Made], items: Iterable[Item], threads: int) ->
         try:
             for item in items:
                 early.append(pool.submit(make, item))
-                if len(early) > 2 * threads:
+                if len(early) > threads + 1:
                     yield early.popleft().result()
             while early:
                 yield early.popleft().result()

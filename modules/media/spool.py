@@ -7,6 +7,8 @@ system's own cache keeps of it what fits in memory that nobody else needs.
 
 from __future__ import annotations
 
+import shutil
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,18 +20,22 @@ from modules.media.decode import read_frames
 from modules.media.encode import disk_errors
 from modules.media.footage import Footage
 from modules.media.frames import I420
+from modules.media.prefetch import mapped
+
+# Writing a picture takes as long as decoding it, and a system writes to one file one at a time.
+STRIPES = 4
 
 
 class FrameSpool:
-    """The pictures ``start`` to ``stop`` (25 a second) of a footage, in any order; used by one thread at a time.
+    """The pictures ``start`` to ``stop`` (25 a second) of a footage, in any order; one reader at a time.
 
-    The file ``path`` grows to ``bytes_needed`` and is gone when the ``with`` block ends.
+    The files in ``folder`` grow to ``bytes_needed`` at most and are gone when the ``with`` block ends.
     """
 
-    def __init__(self, path: Path, footage: Footage, start: int, stop: int) -> None:
-        self._path, self._footage, self._start, self._stop = path, footage, start, stop
+    def __init__(self, folder: Path, footage: Footage, start: int, stop: int, threads: int) -> None:
+        self._folder, self._footage, self._start, self._threads = folder, footage, start, threads
         self._there = np.zeros(stop - start, bool)
-        self._file: BinaryIO | None = None
+        self._stripes: list[_Stripe] = []
 
     @staticmethod
     def bytes_needed(width: int, height: int, count: int) -> int:
@@ -37,57 +43,79 @@ class FrameSpool:
         return width * height * 3 // 2 * count
 
     def read(self, indices: Sequence[int]) -> Iterator[I420]:
-        """The pictures of ``indices`` in their order; each array is the caller's own."""
-        for place, index in enumerate(indices):
-            if not self._there[index - self._start]:
-                yield from self._decoded(indices, place)
-                return
-            yield self._kept(index)
+        """The pictures of ``indices`` in their order; each array is the caller's own.
 
-    def _decoded(self, indices: Sequence[int], place: int) -> Iterator[I420]:
-        """The rest of ``indices``, of which the first is missing: forwards it is given out while it is decoded."""
-        rising = place
-        while rising + 1 < len(indices) and indices[rising + 1] == indices[rising] + 1:
+        Of what is decoded, what ``indices`` ask for again is kept.
+        """
+        there = self._there[np.asarray(indices, int) - self._start]
+        kept = len(there) if there.all() else int(there.argmin())
+        yield from mapped(self._kept, indices[:kept], self._threads)
+        if kept < len(indices):
+            yield from self._decoded(indices[kept:])
+
+    def _decoded(self, indices: Sequence[int]) -> Iterator[I420]:
+        """The pictures of ``indices``, of which the first is missing: forwards they are given out while decoded."""
+        first, rising = indices[0], 1
+        while rising < len(indices) and indices[rising] == first + rising:
             rising += 1
-        if rising > place or rising + 1 == len(indices):
-            for index, picture in enumerate(
-                read_frames(self._footage, indices[place], indices[rising] + 1), start=indices[place]
-            ):
-                self._keep(index, picture)
-                yield picture
-            yield from self.read(indices[rising + 1 :])
+        if rising > 1 or len(indices) == 1:
+            yield from self._keep(first, first + rising, indices[rising:])
+            yield from self.read(indices[rising:])
             return
-        low = min(indices[place:])
+        low = min(indices)
         while self._there[low - self._start]:
             low += 1
-        for index, picture in enumerate(read_frames(self._footage, low, indices[place] + 1), start=low):
-            self._keep(index, picture)
-        yield from self.read(indices[place:])
+        for _ in self._keep(low, first + 1, indices):
+            pass
+        yield from self.read(indices)
 
-    def _size(self) -> int:
-        return self.bytes_needed(self._footage.width, self._footage.height, 1)
+    def _keep(self, start: int, stop: int, again: Sequence[int]) -> Iterator[I420]:
+        """The pictures ``start`` to ``stop``, decoded; those in ``again`` are written down."""
+        wanted = set(again)
 
-    def _keep(self, index: int, picture: I420) -> None:
-        assert self._file is not None
-        with disk_errors(self._path):
-            self._file.seek((index - self._start) * self._size())
-            self._file.write(picture.data)
-        self._there[index - self._start] = True
+        def keep(numbered: tuple[int, I420]) -> I420:
+            index, picture = numbered
+            if index in wanted:
+                place, stripe = divmod(index - self._start, STRIPES)
+                with disk_errors(self._folder):
+                    self._stripes[stripe].write(place, picture)
+                self._there[index - self._start] = True
+            return picture
+
+        yield from mapped(keep, enumerate(read_frames(self._footage, start, stop), start), self._threads)
 
     def _kept(self, index: int) -> I420:
-        assert self._file is not None
         picture = np.empty((self._footage.height * 3 // 2, self._footage.width), np.uint8)
-        self._file.seek((index - self._start) * self._size())
-        self._file.readinto(picture.data)  # type: ignore[attr-defined]  # a plain file has it
+        place, stripe = divmod(index - self._start, STRIPES)
+        self._stripes[stripe].read(place, picture)
         return picture
 
     def __enter__(self) -> Self:
-        self._file = open(self._path, "w+b", buffering=0)
+        self._folder.mkdir(exist_ok=True)
+        self._stripes = [_Stripe(open(self._folder / str(number), "w+b")) for number in range(STRIPES)]  # noqa: SIM115
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._file is not None
-        self._file.close()
-        self._path.unlink(missing_ok=True)
+        for stripe in self._stripes:
+            stripe.file.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class _Stripe:
+    """A file of pictures of one size, for several threads."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self._alone = threading.Lock()
+
+    def write(self, place: int, picture: I420) -> None:
+        with self._alone:
+            self.file.seek(place * picture.nbytes)
+            self.file.write(picture.data)
+
+    def read(self, place: int, picture: I420) -> None:
+        with self._alone:
+            self.file.seek(place * picture.nbytes)
+            self.file.readinto(picture.data)  # type: ignore[attr-defined]  # a plain file has it

@@ -79,7 +79,7 @@ def test_a_network_draws_what_it_draws_without_a_card(card: devices.Device, tmp_
             return
         recorded, upgrade = pair.runner._sized[1], pair.runner._upgrades[1]
         upgrade._thread.join(COMPILE_SECONDS)
-        # The other size is still being compiled.
+        # The other size has its turn now.
         pair.compare(1)
         assert pair.runner._sized[1] is not recorded
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -126,6 +127,37 @@ def test_running_order_holds_a_bounded_number_of_pictures(tmp_path: Path, monkey
     monkeypatch.setattr("modules.media.decode.read_frames", counting)
     assert len(list(media.read_order(footage, range(74, -1, -1)))) == 75
     assert max(asked) <= 10
+
+
+def test_a_spool_decodes_each_picture_once_and_gives_any_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    footage = media.probe(write_clip(tmp_path / "clip.mp4", steady(25, 3)))
+    whole = list(media.read_frames(footage))
+    decoded: list[int] = []
+
+    def counting(footage: media.Footage, start: int, stop: int) -> Iterator[media.I420]:
+        decoded.extend(range(start, stop))
+        return media.read_frames(footage, start, stop)
+
+    monkeypatch.setattr("modules.media.spool.read_frames", counting)
+    there_and_back = [*range(10, 70), *range(68, 9, -1)]
+    orders = [there_and_back, 3 * there_and_back, there_and_back[90:] + there_and_back, [10, 69, 30, 30], [20, 21, 22]]
+    for order in orders:
+        decoded.clear()
+        with media.FrameSpool(tmp_path / "loop", footage, 10, 70, 4) as spool:
+            for index, frame in zip(order, spool.read(order), strict=True):
+                assert np.array_equal(frame, whole[index]), (order, index)
+                frame[:] = 0  # each is the caller's own
+            used = sum(file.stat().st_size for file in (tmp_path / "loop").iterdir())
+        assert used <= spool.bytes_needed(footage.width, footage.height, 60)
+        assert not (tmp_path / "loop").exists()
+        assert len(decoded) == len(set(decoded)) and set(decoded) >= set(order)
+
+
+def test_a_spool_keeps_only_what_is_asked_for_again(tmp_path: Path) -> None:
+    footage = media.probe(write_clip(tmp_path / "clip.mp4", steady(25, 3)))
+    with media.FrameSpool(tmp_path / "loop", footage, 0, 75, 2) as spool:
+        assert len(list(spool.read(range(75)))) == 75
+        assert not any(file.stat().st_size for file in (tmp_path / "loop").iterdir())
 
 
 def test_pictures_belong_to_the_caller(tmp_path: Path) -> None:

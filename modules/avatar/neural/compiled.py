@@ -1,9 +1,9 @@
 """Networks compiled while they already serve, and kept on disk for the next start.
 
-Compiling takes up to a minute or two and holds Python's lock: done in this process it would make sound jitter. So a
-child process compiles first, with weights that mean nothing, and fills torch's cache on disk; only then, and while
-nobody uses the network, a thread here compiles the same one, which takes what it finds there, and the engine changes
-over.
+Compiling takes up to a minute or two and holds Python's lock: done in this process it would make sound jitter. So when
+nobody uses the network a child process compiles first, with weights that mean nothing, and fills torch's cache on disk;
+only then, and again while nobody uses the network, a thread here compiles the same one, which takes what it finds
+there, and the engine changes over.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ LOOK_SECONDS = 0.5
 # Even from the cache it holds the lock for 8 to 14 s: a first frame took 0.8 to 1.3 s beside it instead of 0.15.
 PAUSE_SECONDS = 3.0
 STOPPED_SECONDS = 5.0
+# Several sizes, each with a child of its own, would take a machine's memory and all of its cores.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,9 @@ class Upgrade:
         """Nobody waits for it any more."""
         self._stopped.set()
 
+    def _quiet(self) -> bool:
+        return paused(self._idle, self._stopped)
+
     def _has_room(self) -> bool:
         own = sum(weight.numel() * weight.element_size() for weight in self._network.parameters())
         return torch.cuda.mem_get_info(self._device)[0] > ROOM_TIMES * own + ROOM_BYTES
@@ -106,15 +111,17 @@ class Upgrade:
     def _make(self) -> None:
         try:
             stamp = self._stamp()
-            if (not stamp.exists() and not self._child(stamp)) or not paused(self._idle, self._stopped):
-                return
-            os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(self._recipe.cache)
-            network = torch.compile(self._network, dynamic=False)
-            stream = torch.cuda.Stream(self._device)
-            with ALONE, torch.inference_mode(), torch.cuda.stream(stream):
-                network(*_made_up(self._shapes, self._device))
-            stream.synchronize()
-            self._made = network
+            with _ONE_AT_A_TIME:
+                # The child takes several cores for a minute or two: whoever uses the network now needs them more.
+                if not self._quiet() or not (stamp.exists() or (self._child(stamp) and self._quiet())):
+                    return
+                os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(self._recipe.cache)
+                network = torch.compile(self._network, dynamic=False)
+                stream = torch.cuda.Stream(self._device)
+                with ALONE, torch.inference_mode(), torch.cuda.stream(stream):
+                    network(*_made_up(self._shapes, self._device))
+                stream.synchronize()
+                self._made = network
         except Exception:  # the network serves on as it is; the log says why
             log.exception("compiling failed")
 

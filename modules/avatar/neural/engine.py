@@ -167,10 +167,15 @@ class NeuralEngine:
     ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Of each frame asked for: which frame of the footage carries it, what the network drew, and its crop."""
         under_way: deque[tuple[_Batch, np.ndarray, Ticket]] = deque()
-        for batch in batches:
+
+        def look(batch: _Batch) -> tuple[_Batch, np.ndarray, np.ndarray]:
             places = batch.bases - kept.start
             crops = np.stack([kept.crops[place].pixels for place in places.tolist()])
-            ticket = runner.submit(self._see(kept, places, crops), batch.features, room=batch.room)
+            return batch, crops, self._see(kept, places, crops)
+
+        # Crops are opened in a thread beside this one, which serves the device and hears with it.
+        for batch, crops, seen in media.mapped(look, batches, 1):
+            ticket = runner.submit(seen, batch.features, room=batch.room)
             under_way.append((batch, crops, ticket))
             if len(under_way) > 1:
                 yield from _fetched(*under_way.popleft())
