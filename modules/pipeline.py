@@ -11,8 +11,8 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, pairwise
@@ -45,7 +45,6 @@ JOIN_SHARE = 0.02
 # The encoder never goes above this many bits a pixel, so the disk space stated beforehand is kept.
 MAX_BITS_PER_PIXEL = 0.25
 SOUND_BYTES_PER_SECOND = 24000 * 2
-ReadOrder = Callable[[Sequence[int]], Iterator[media.I420]]
 
 
 @dataclass(frozen=True)
@@ -269,13 +268,11 @@ def render(
     if missing:
         begin = missing[0].start
         wanted = [(segment, file) for segment, file in files if segment.start >= begin]
-        drawing = progress.part(0.0, 1.0 - JOIN_SHARE)
         with (
-            _bases(avatar, timeline.frames, work, threads) as read,
-            closing(_frames(timeline, begin, engine, avatar, read, options, label, threads)) as frames,
+            closing(_frames(timeline, begin, engine, avatar, options, label, work, threads)) as frames,
             media.Writers(threads) as writers,
         ):
-            _write(wanted, frames, avatar.footage, writers, drawing)
+            _write(wanted, frames, avatar.footage, writers, progress.part(0.0, 1.0 - JOIN_SHARE))
     sound = output / "sound.wav"
     subtitles = output / "subtitles.srt"
     video = output / "video.mp4"
@@ -286,27 +283,14 @@ def render(
     return RenderResult(video, sound, subtitles, timeline.frames, timeline.seconds)
 
 
-@contextmanager
-def _bases(avatar: PreparedAvatar, frames: int, work: Path, threads: int) -> Iterator[ReadOrder]:
-    """How the base frames are read: a loop that is passed more than once is decoded once, where the disk allows it."""
-    footage, loop = avatar.footage, avatar.loop
-    length = loop.stop - loop.start
-    needed = media.FrameSpool.bytes_needed(footage.width, footage.height, length)
-    if footage.kind == "photo" or frames <= length or 2 * needed > shutil.disk_usage(work).free:
-        yield partial(media.read_order, footage)
-        return
-    with media.FrameSpool(work / "loop", footage, loop.start, loop.stop, threads) as spool:
-        yield spool.read
-
-
 def _frames(
     timeline: Timeline,
     begin: int,
     engine: LipSyncEngine,
     avatar: PreparedAvatar,
-    read: ReadOrder,
     options: Mapping[str, Any],
     label: str | None,
+    work: Path,
     threads: int,
 ) -> Generator[media.I420, None, None]:
     """The finished frames of the timeline from ``begin`` on.
@@ -325,10 +309,18 @@ def _frames(
 
     order = [avatar.loop.frame(number) for number in range(begin, timeline.frames)]
     with (
-        closing(media.prefetch(read(order), 4)) as bases,
+        closing(media.prefetch(_bases(avatar.footage, order, work, threads), 4)) as bases,
         closing(media.prefetch(_faces(timeline, begin, engine, avatar, options), 4)) as faces,
     ):
         yield from media.mapped(finish, enumerate(zip(bases, faces, strict=True), start=begin), threads)
+
+
+def _bases(footage: media.Footage, order: Sequence[int], work: Path, threads: int) -> Iterator[media.I420]:
+    """The frames ``order`` of the footage; what is shown more than once is decoded once, where the disk allows it."""
+    again = footage.kind != "photo" and len(set(order)) < len(order)
+    if again and 2 * media.spool_bytes(footage, order) <= shutil.disk_usage(work).free:
+        return media.read_spooled(footage, order, work / "loop", threads)
+    return media.read_order(footage, order)
 
 
 def _faces(

@@ -19,7 +19,7 @@ from modules.media.sound import (
     sounding,
     write_wav,
 )
-from modules.media.spool import FrameSpool
+from modules.media.spool import read_spooled, spool_bytes
 from modules.media.subtitles import write_srt
 from modules.media.writers import Writers
 
@@ -31,7 +31,6 @@ __all__ = [
     "AudioChunk",
     "ColorTags",
     "Footage",
-    "FrameSpool",
     "Phone",
     "Samples",
     "VideoWriter",
@@ -46,9 +45,11 @@ __all__ = [
     "read_frames",
     "read_order",
     "read_sound",
+    "read_spooled",
     "read_wav",
     "resample",
     "sounding",
+    "spool_bytes",
     "to_bgr",
     "to_i420",
     "write_srt",

@@ -26,29 +26,31 @@ from modules.media.prefetch import mapped
 STRIPES = 4
 
 
-class FrameSpool:
-    """The pictures ``start`` to ``stop`` (25 a second) of a footage, in any order; one reader at a time.
+def spool_bytes(footage: Footage, indices: Sequence[int]) -> int:
+    """Disk space that ``read_spooled`` takes at most."""
+    return footage.width * footage.height * 3 // 2 * len(set(indices))
 
-    The files in ``folder`` grow to ``bytes_needed`` at most and are gone when the ``with`` block ends.
+
+def read_spooled(footage: Footage, indices: Sequence[int], folder: Path, threads: int) -> Iterator[I420]:
+    """The pictures of ``indices`` (25 a second) in their order, each decoded once; each array is the caller's own.
+
+    Of what is decoded, what ``indices`` ask for again is kept in ``folder``, which is gone at the end.
     """
+    with _Spool(footage, sorted(set(indices)), folder, threads) as spool:
+        yield from spool.read(indices)
 
-    def __init__(self, folder: Path, footage: Footage, start: int, stop: int, threads: int) -> None:
-        self._folder, self._footage, self._start, self._threads = folder, footage, start, threads
-        self._there = np.zeros(stop - start, bool)
+
+class _Spool:
+    """Those of the pictures ``wanted`` of a footage that were decoded and written down; for one reader at a time."""
+
+    def __init__(self, footage: Footage, wanted: Sequence[int], folder: Path, threads: int) -> None:
+        self._footage, self._folder, self._threads = footage, folder, threads
+        self._places = {index: place for place, index in enumerate(wanted)}
+        self._there: set[int] = set()
         self._stripes: list[_Stripe] = []
 
-    @staticmethod
-    def bytes_needed(width: int, height: int, count: int) -> int:
-        """Disk space of ``count`` pictures."""
-        return width * height * 3 // 2 * count
-
     def read(self, indices: Sequence[int]) -> Iterator[I420]:
-        """The pictures of ``indices`` in their order; each array is the caller's own.
-
-        Of what is decoded, what ``indices`` ask for again is kept.
-        """
-        there = self._there[np.asarray(indices, int) - self._start]
-        kept = len(there) if there.all() else int(there.argmin())
+        kept = next((place for place, index in enumerate(indices) if index not in self._there), len(indices))
         yield from mapped(self._kept, indices[:kept], self._threads)
         if kept < len(indices):
             yield from self._decoded(indices[kept:])
@@ -62,33 +64,35 @@ class FrameSpool:
             yield from self._keep(first, first + rising, indices[rising:])
             yield from self.read(indices[rising:])
             return
-        low = min(indices)
-        while self._there[low - self._start]:
-            low += 1
+        low = min(set(indices) - self._there)
         for _ in self._keep(low, first + 1, indices):
             pass
         yield from self.read(indices)
 
     def _keep(self, start: int, stop: int, again: Sequence[int]) -> Iterator[I420]:
         """The pictures ``start`` to ``stop``, decoded; those in ``again`` are written down."""
-        wanted = set(again)
+        kept = set(again)
 
         def keep(numbered: tuple[int, I420]) -> I420:
             index, picture = numbered
-            if index in wanted:
-                place, stripe = divmod(index - self._start, STRIPES)
+            if index in kept:
+                stripe, place = self._where(index)
                 with disk_errors(self._folder):
-                    self._stripes[stripe].write(place, picture)
-                self._there[index - self._start] = True
+                    stripe.write(place, picture)
+                self._there.add(index)
             return picture
 
         yield from mapped(keep, enumerate(read_frames(self._footage, start, stop), start), self._threads)
 
     def _kept(self, index: int) -> I420:
+        stripe, place = self._where(index)
         picture = np.empty((self._footage.height * 3 // 2, self._footage.width), np.uint8)
-        place, stripe = divmod(index - self._start, STRIPES)
-        self._stripes[stripe].read(place, picture)
+        stripe.read(place, picture)
         return picture
+
+    def _where(self, index: int) -> tuple[_Stripe, int]:
+        place, stripe = divmod(self._places[index], STRIPES)
+        return self._stripes[stripe], place
 
     def __enter__(self) -> Self:
         self._folder.mkdir(exist_ok=True)
@@ -104,7 +108,7 @@ class FrameSpool:
 
 
 class _Stripe:
-    """A file of pictures of one size, for several threads."""
+    """A file of pictures of one size, numbered by their place in it; for several threads."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -116,6 +120,7 @@ class _Stripe:
             self.file.write(picture.data)
 
     def read(self, place: int, picture: I420) -> None:
+        """Fill ``picture``."""
         with self._alone:
             self.file.seek(place * picture.nbytes)
             self.file.readinto(picture.data)  # type: ignore[attr-defined]  # a plain file has it

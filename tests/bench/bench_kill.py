@@ -61,7 +61,7 @@ def main() -> None:
         web = page(folder)
         wait_for(lambda: house.job(job_id).state not in ("queued", "running"), 1800)
         job = house.job(job_id)
-        time.sleep(2.0)  # after a job the worker clears its work away
+        wait_for(lambda: not (folder / "jobs" / job_id / "work").exists(), 60)
         kill_tree(psutil.Process(web.pid))
         web.wait()
         assert job.state == "done" and job.result is not None, (job.state, job.error)

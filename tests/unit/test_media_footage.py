@@ -143,21 +143,27 @@ def test_a_spool_decodes_each_picture_once_and_gives_any_order(tmp_path: Path, m
     orders = [there_and_back, 3 * there_and_back, there_and_back[90:] + there_and_back, [10, 69, 30, 30], [20, 21, 22]]
     for order in orders:
         decoded.clear()
-        with media.FrameSpool(tmp_path / "loop", footage, 10, 70, 4) as spool:
-            for index, frame in zip(order, spool.read(order), strict=True):
-                assert np.array_equal(frame, whole[index]), (order, index)
-                frame[:] = 0  # each is the caller's own
+        for index, frame in zip(order, media.read_spooled(footage, order, tmp_path / "loop", 4), strict=True):
+            assert np.array_equal(frame, whole[index]), (order, index)
             used = sum(file.stat().st_size for file in (tmp_path / "loop").iterdir())
-        assert used <= spool.bytes_needed(footage.width, footage.height, 60)
+            assert used <= media.spool_bytes(footage, order)
+            frame[:] = 0  # each is the caller's own
         assert not (tmp_path / "loop").exists()
         assert len(decoded) == len(set(decoded)) and set(decoded) >= set(order)
 
 
-def test_a_spool_keeps_only_what_is_asked_for_again(tmp_path: Path) -> None:
+def test_a_spool_keeps_only_what_is_asked_for_again_and_leaves_nothing(tmp_path: Path) -> None:
     footage = media.probe(write_clip(tmp_path / "clip.mp4", steady(25, 3)))
-    with media.FrameSpool(tmp_path / "loop", footage, 0, 75, 2) as spool:
-        assert len(list(spool.read(range(75)))) == 75
+    once = media.read_spooled(footage, range(75), tmp_path / "loop", 2)
+    for _ in range(75):
+        next(once)
         assert not any(file.stat().st_size for file in (tmp_path / "loop").iterdir())
+    again = media.read_spooled(footage, [*range(75), *range(73, -1, -1)], tmp_path / "other", 2)
+    for _ in range(80):
+        next(again)
+    assert any(file.stat().st_size for file in (tmp_path / "other").iterdir())
+    again.close()
+    assert not (tmp_path / "other").exists()
 
 
 def test_pictures_belong_to_the_caller(tmp_path: Path) -> None:
