@@ -3,7 +3,8 @@
 Without options: all of it on this machine. In steps, so that a machine with nothing but torch can do the learning:
     --prepare FILE.npz            here: track, hear, crop (35 MB)
     --train FILE.npz --out DIR    there: learn for --seconds
-    --judge DIR                   here: draw the held-out part, compare both engines with the true mouths
+    --judge DIR --prepared FILE.npz
+                                  here: draw the held-out part, compare both engines with the true mouths
 No mouth and no sound of the held-out part is ever learnt. It is drawn over its own heads; what the network sees as its
 reference is then a learnt frame with the head held most alike, turned to be held as it is, so that no true mouth can
 leak into what is compared ("own frame": the frame itself, as in use). Around the mouth the fine detail of the frame is
