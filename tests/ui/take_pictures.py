@@ -75,7 +75,7 @@ def walk_training(page: Any, take: Any) -> None:
     steps.open_tab(page, "avatar")
     page.click("#training-start")
     page.wait_for_function("document.querySelector('#training-sample img')?.naturalWidth > 0")
-    page.wait_for_timeout(8000)
+    page.wait_for_function("document.querySelector('#job-train .fs-bar')?.ariaValueNow >= 30")
     take("training")
 
 
