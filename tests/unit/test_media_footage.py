@@ -166,6 +166,17 @@ def test_a_spool_keeps_only_what_is_asked_for_again_and_leaves_nothing(tmp_path:
     assert not (tmp_path / "other").exists()
 
 
+def test_a_spool_that_fills_the_disk_says_so_and_leaves_nothing(tmp_path: Path, small_disk: Path) -> None:
+    """Somebody else took the space in between: the look before said that there was enough."""
+    footage = media.probe(write_clip(tmp_path / "clip.mp4", steady(25, 1), width=640, height=480))
+    for threads in (1, 4):
+        order = [*range(25), *range(23, -1, -1)]
+        with pytest.raises(StudioError, match="disk_full") as full:
+            for _ in media.read_spooled(footage, order, small_disk / "loop", threads):
+                pass
+        assert full.value.retryable and not list(small_disk.iterdir())
+
+
 def test_pictures_belong_to_the_caller(tmp_path: Path) -> None:
     footage = media.probe(write_clip(tmp_path / "slow.mp4", [0.0, 0.4, 0.8]))
     before = levels(footage)
